@@ -1,0 +1,5 @@
+"""`python -m shipper`."""
+
+from shipper.cli import main
+
+main(prog_name="shipper")

@@ -1,0 +1,313 @@
+"""The daemon: one TaskGroup in which every source and every lane has its task, and an end with manners.
+
+Starting up is recovery, and stopping is a crash with manners: stop polling, give the writes in hand some seconds,
+close the journal. Whatever does not end in time is cut off; the journal loses nothing by it.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import threading
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import structlog
+
+from shipper.admin import Admin
+from shipper.config import Settings
+from shipper.delivery import Delivery, place_of
+from shipper.health import Health
+from shipper.journal import JournalBrokenError, NoRoomError
+from shipper.journal.sqlite import SqliteJournal
+from shipper.metrics import Metrics
+from shipper.reasons import WHAT_TO_DO
+from shipper.scene import Scene, SceneCollector
+from shipper.sink import Fatal, Sink, SinkConfig, load_sink_type, sink_types
+from shipper.sources.auth0 import Auth0Source
+from shipper.sources.auth0_config import Auth0Config
+from shipper.sources.start import is_log_id
+
+TRIM_EVERY_SECS = 5.0
+CLOSE_SECS = 3.0
+"""What the journal gets to close; it is whole without that, too."""
+OK, UNDONE, BUG, IO_FAILED, WRONG_CONFIG = 0, 1, 70, 74, 78
+
+
+def leave(status: int) -> None:
+    """Ends the process at once. The one place that says so.
+
+    Threads of blocking clients may hang in a system call, and neither Python nor asyncio ends without them.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+class App:
+    """One run of the daemon. once: until every source is caught up and every lane empty or in trouble for a minute."""
+
+    def __init__(self, settings: Settings, *, once: bool = False) -> None:
+        self._settings = settings
+        self._once = once
+        self._log = structlog.get_logger()
+        self._metrics = Metrics()
+        self._stop = asyncio.Event()
+        self._sources: dict[str, Auth0Source] = {}
+        self._sinks: dict[str, Sink] = {}
+        self._deliveries: dict[tuple[str, str], Delivery] = {}
+        self._lanes: list[tuple[Delivery, asyncio.Task[None]]] = []
+        self._polls: list[asyncio.Task[None]] = []
+
+    async def run(self) -> int:
+        """From an open journal to a closed one. Returns the exit status; raises the journal's errors of the start."""
+        settings = self._settings
+        self._journal = await SqliteJournal.open(
+            settings.state_dir,
+            max_bytes=_within_disk(settings),
+            keep_days=settings.journal.keep_days,
+            dead_letters_max_bytes=settings.journal.dead_letters_max_bytes,
+            observe=self._metrics.committed,
+        )
+        self._scene = Scene(lambda: self._journal.figures)
+        self._metrics.registry.register(SceneCollector(self._scene))
+        admin = Admin(self._journal, self._scene, self._metrics.registry)
+        self._listen_to_signals()
+        try:
+            await self._open()
+            try:
+                address = await admin.start(settings.admin.listen, settings.state_dir / "journal")
+            except OSError as error:
+                self._log.error(
+                    "can't listen", listen=settings.admin.listen, note=error.strerror, do="Set admin.listen."
+                )
+                return WRONG_CONFIG
+            self._log.info("started", admin=address, state_dir=str(settings.state_dir))
+            admin.ready = True
+            status = await self._work()
+        finally:
+            admin.ready = False
+            await admin.stop()
+            await self._close()
+        return status
+
+    # -- opening -------------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        for name, config in self._settings.sources.items():
+            if config.enabled:
+                await self._open_source(name, config)
+        for name, sink_config in self._settings.sinks.items():
+            if sink_config.enabled:
+                await self._open_sink(name, sink_config)
+        self._name_the_left_behind()
+
+    async def _open_source(self, name: str, config: Any) -> None:
+        assert isinstance(config, Auth0Config), "the settings know no other kind"  # noqa: S101
+        handle, former = await self._journal.source(name, config.tenant_key)
+        log = self._log.bind(source=name)
+        if former != name:
+            log.warning(
+                "the source has a new name; it goes on where it stood", former=former, do="Labels and S3 keys change."
+            )
+        if handle.figures.checkpoint is not None:
+            log.info("the journal has its place, so start is ignored", start=config.start, stored=handle.figures.stored)
+        source = Auth0Source(
+            name,
+            config,
+            handle,
+            health=Health(log, asyncio.get_running_loop().time),
+            metrics=self._metrics.source(name),
+            log=log,
+        )
+        self._sources[name] = source
+        self._scene.sources[name] = source.health
+        self._scene.server_now[name] = source.api.server.now
+        self._scene.retention[name] = config.retention_days * 86_400
+
+    async def _open_sink(self, name: str, config: SinkConfig) -> None:
+        sink = load_sink_type(sink_types()[config.type])(config)
+        await sink.open()
+        self._sinks[name] = sink
+        slots = asyncio.Semaphore(config.request.concurrency)
+        alone = sum(other.enabled for other in self._settings.sinks.values()) == 1
+        for source in self._sources:
+            if config.from_sources and source not in config.from_sources:
+                continue
+            lane, new = await self._journal.lane(source, name, lane_start(config.start))
+            log = self._log.bind(source=source, sink=name)
+            figures = lane.figures
+            log.info("new lane" if new else "lane resumes", position=figures.position, behind=figures.lag)
+            health = Health(log, asyncio.get_running_loop().time)
+            self._scene.lanes[source, name] = health
+            self._deliveries[source, name] = Delivery(
+                lane,
+                sink,
+                Auth0Source.origin(source, self._config_of(source)),
+                slots=slots,
+                health=health,
+                metrics=self._metrics.lane(source, name),
+                eager=self._once,
+                alone=alone,
+            )
+
+    def _config_of(self, source: str) -> Auth0Config:
+        config = self._settings.sources[source]
+        assert isinstance(config, Auth0Config), "the settings know no other kind"  # noqa: S101
+        return config
+
+    def _name_the_left_behind(self) -> None:
+        """A source or sink that left the configuration keeps its place, and holds what it has not got."""
+        for source in self._journal.figures.sources.values():
+            for sink, lane in source.lanes.items():
+                if (source.name, sink) not in self._deliveries and lane.lag:
+                    self._log.warning(
+                        "events wait for a lane that is not in use",
+                        source=source.name,
+                        sink=sink,
+                        waiting=lane.lag,
+                        do="Put it back into the configuration; until then nothing of it is trimmed.",
+                    )
+
+    # -- working -------------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> int:
+        status = OK
+        try:
+            async with asyncio.TaskGroup() as group:
+                for (source, sink), delivery in self._deliveries.items():
+                    task = group.create_task(delivery.run(), name=f"lane {source} {sink}")
+                    self._lanes.append((delivery, task))
+                for name, source_ in self._sources.items():
+                    self._polls.append(group.create_task(source_.run(once=self._once), name=f"source {name}"))
+                trimming = group.create_task(self._trim())
+                await self._until_done()
+                await self._wind_down()
+                trimming.cancel()
+        except* (JournalBrokenError, Fatal) as group_error:
+            status = self._broke_down(group_error, IO_FAILED)
+        except* Exception as group_error:  # noqa: BLE001  logged by place; the journal is safe; the process ends
+            status = self._broke_down(group_error, BUG)
+        return self._verdict() if status == OK else status
+
+    def _broke_down(self, group: BaseExceptionGroup[Any], status: int) -> int:
+        for error in _leaves(group):
+            if isinstance(error, JournalBrokenError | Fatal):
+                self._log.critical("stopping", reason=error.reason, note=str(error), do=WHAT_TO_DO[error.reason])
+            else:
+                self._log.critical("stopping", reason="bug", error=place_of(error), do=WHAT_TO_DO["bug"])
+        return status
+
+    async def _until_done(self) -> None:
+        stopped = asyncio.ensure_future(self._stop.wait())
+        work: asyncio.Future[Any] = stopped
+        if self._once:
+            work = asyncio.ensure_future(self._drained())
+        await asyncio.wait([stopped, work], return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (stopped, work):
+            waiting.cancel()
+
+    async def _drained(self) -> None:
+        """Every source has seen an empty page, and every lane is empty or has failed for a minute."""
+        await asyncio.wait(self._polls)
+        for delivery, task in self._lanes:
+            delivery.finish(task)
+        await asyncio.wait([task for _, task in self._lanes])
+
+    async def _wind_down(self) -> None:
+        """Stop polling; up to shutdown_secs for the writes in hand; then everything is cut off."""
+        for poll in self._polls:
+            poll.cancel()
+        for delivery, task in self._lanes:
+            delivery.stop(task)
+        tasks = [*self._polls, *(task for _, task in self._lanes)]
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=self._settings.shutdown_secs)
+            for task in left:
+                self._log.warning("a write did not end in time; its events are sent again", task=task.get_name())
+                task.cancel()
+
+    async def _trim(self) -> None:
+        while True:
+            await asyncio.sleep(TRIM_EVERY_SECS)
+            try:
+                await self._journal.trim()
+            except NoRoomError as error:
+                self._metrics.journal_error(error.reason)
+
+    def _verdict(self) -> int:
+        if not self._once:
+            self._log.info("stopped")
+            return OK
+        waiting = [
+            (source, sink, self._journal.figures.sources[source].lanes[sink].lag) for source, sink in self._deliveries
+        ]
+        for source, sink, lag in waiting:
+            if lag:
+                self._log.error("not delivered", source=source, sink=sink, waiting=lag)
+        done = all(lag == 0 for _, _, lag in waiting) and all(
+            s.health.state == "running" for s in self._sources.values()
+        )
+        self._log.info("done" if done else "something waits")
+        return OK if done else UNDONE
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop, number)
+        loop.add_signal_handler(
+            signal.SIGHUP,
+            partial(self._log.warning, "SIGHUP is ignored", do="Restart to read the configuration again."),
+        )
+
+    def _asked_to_stop(self, number: int) -> None:
+        if self._stop.is_set():
+            leave(OK)
+        self._log.info("stopping", signal=signal.Signals(number).name)
+        self._stop.set()
+        # Whatever hangs then, a full disk or a stuck thread, must not keep the process.
+        limit = threading.Timer(self._settings.shutdown_secs + CLOSE_SECS, leave, [OK])
+        limit.daemon = True
+        limit.start()
+
+    async def _close(self) -> None:
+        for source in self._sources.values():
+            await source.close()
+        for name, sink in self._sinks.items():
+            try:
+                async with asyncio.timeout(1.0):
+                    await sink.close()
+            except Exception as error:  # noqa: BLE001  a sink that can't close must not keep the journal open
+                self._log.warning("a sink did not close", sink=name, error=place_of(error))
+        try:
+            await self._journal.close()
+        except (JournalBrokenError, NoRoomError) as error:
+            self._log.error("the journal did not close cleanly; it is read again at the start", note=str(error))
+
+
+def lane_start(start: str) -> str:
+    """A sink's `start` as the journal understands it."""
+    if start in ("earliest", "latest"):
+        return start
+    if is_log_id(start):
+        return f"id:{start}"
+    return f"time:{int(datetime.fromisoformat(start).timestamp() * 1000)}"
+
+
+def _within_disk(settings: Settings) -> int:
+    """The journal's limit: what is configured, or 80 % of the file system where that is less."""
+    place = settings.state_dir
+    while not place.exists():
+        place = place.parent
+    return min(settings.journal.max_bytes, shutil.disk_usage(place).total * 8 // 10)
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves

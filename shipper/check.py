@@ -1,0 +1,88 @@
+"""`shipper check`: what can be known before running, as a table; nothing is written anywhere."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from shipper.config import Settings
+from shipper.delivery import place_of
+from shipper.metrics import Metrics
+from shipper.reasons import WHAT_TO_DO, Reason
+from shipper.sink import Fatal, Rejected, SinkConfig, Unavailable, load_sink_type, sink_types
+from shipper.sources import SourceConfig
+from shipper.sources.auth0 import check_tenant
+from shipper.sources.auth0_api import Auth0Api
+from shipper.sources.auth0_config import Auth0Config
+from shipper.sources.trouble import Trouble
+
+PROBE_SECS = 30.0
+
+
+async def check_all(settings: Settings, *, offline: bool) -> int:
+    """Tries everything side by side and prints a table. Returns the exit status: 1 where something failed."""
+    names = [f"sources.{name}" for name in settings.sources] + [f"sinks.{name}" for name in settings.sinks]
+    table = Table("what", "result", "details", title=None)
+    table.add_row("settings", "ok", f"{len(settings.sources)} sources, {len(settings.sinks)} sinks")
+    failed = False
+    if not offline:
+        tries = [_source(name, config) for name, config in settings.sources.items()]
+        tries += [_sink(config) for config in settings.sinks.values()]
+        for name, (fine, words) in zip(names, await asyncio.gather(*map(_verdict, tries)), strict=True):
+            table.add_row(name, "ok" if fine else "FAILED", words)
+            failed = failed or not fine
+    Console(width=None if Console().is_terminal else 200, highlight=False).print(table)
+    return int(failed)
+
+
+async def _source(name: str, config: SourceConfig) -> str:
+    if not config.enabled:
+        return "disabled"
+    assert isinstance(config, Auth0Config), "the settings know no other kind"  # noqa: S101
+    warnings = _Warnings()
+    api = Auth0Api(config, Metrics().source(name), warnings)
+    try:
+        return "; ".join([await check_tenant(api), *warnings.lines])
+    finally:
+        await api.close()
+
+
+async def _sink(config: SinkConfig) -> str:
+    if not config.enabled:
+        return "disabled"
+    sink = load_sink_type(sink_types()[config.type])(config)
+    await sink.open()
+    try:
+        return await sink.probe()
+    finally:
+        await sink.close()
+
+
+async def _verdict(attempt: Awaitable[str]) -> tuple[bool, str]:
+    try:
+        async with asyncio.timeout(PROBE_SECS):
+            return True, await attempt
+    except (Trouble, Unavailable, Rejected, Fatal) as error:
+        return False, _advice(error.reason, error.note)
+    except TimeoutError:
+        return False, _advice("timeout", f"no result in {PROBE_SECS:g} s")
+    except OSError as error:
+        return False, _advice("io", error.strerror or type(error).__name__)
+    except Exception as error:  # noqa: BLE001  a plugin's bug is a failed check, told by type and place
+        return False, _advice("bug", place_of(error))
+
+
+def _advice(reason: Reason, note: str) -> str:
+    return f"{reason}: {note}\n{WHAT_TO_DO[reason]}"
+
+
+class _Warnings:
+    """Takes what would be logged, for the table."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warning(self, event: str, **_values: Any) -> None:
+        self.lines.append(event)

@@ -1,0 +1,202 @@
+"""Everything between journal and sink, for one lane: order, limits, retry, halving, dead letters.
+
+One write is in flight in a lane, so order needs no code. What to write next and when the position moves is decided in
+`plan.py`, how long to wait in `retry.py`; here is the loop around them.
+"""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from shipper.event import Batch, Origin
+from shipper.health import Health, State
+from shipper.journal import LaneHandle, Limits, NoRoomError, Stretch
+from shipper.metrics import LaneMetrics
+from shipper.plan import Ack, Plan
+from shipper.reasons import HELD, Reason
+from shipper.retry import Backoff
+from shipper.sink import Fatal, Rejected, Sink, Unavailable
+
+GIVE_UP_SECS = 60.0
+"""A run that shall end does not wait longer for a lane in trouble."""
+GRACE_SECS = 1.0
+"""A sink that keeps its own deadline may end just behind it and say more than we can."""
+
+
+class Delivery:
+    """One lane at work. slots: how many of the sink's lanes may hold a batch at once.
+
+    clock: seconds since 1970. eager: hand out without waiting for fuller batches. alone: no other sink is in use, so
+    that `Fatal` ends the program.
+    """
+
+    def __init__(
+        self,
+        lane: LaneHandle,
+        sink: Sink,
+        origin: Origin,
+        *,
+        slots: asyncio.Semaphore,
+        health: Health,
+        metrics: LaneMetrics,
+        eager: bool = False,
+        alone: bool = True,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        backoff: Backoff | None = None,
+    ) -> None:
+        batch, request = sink.config.batch, sink.config.request
+        self._lane, self._sink, self._origin = lane, sink, origin
+        self._limits = Limits(batch.max_events, batch.max_bytes, sink.overhead, batch.timeout_secs)
+        self._backoff = backoff or Backoff(request.retry_initial_backoff_secs, request.retry_max_duration_secs)
+        self._slots, self.health, self._metrics = slots, health, metrics
+        self._eager, self._alone = eager, alone
+        self._clock, self._sleep = clock, sleep
+        self._plan = Plan(lane.figures.position, sink.config.max_dead_in_a_row)
+        self._attempt = 0
+        self._failures = 0
+        self._stopping = self._finishing = False
+        self._writing = False
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is left to hand out: all is settled, or held back until a later delivery proves the destination."""
+        return not self._writing and self._plan.upto is None and self._plan.after >= self._stored
+
+    @property
+    def _stored(self) -> int:
+        figures = self._lane.figures
+        return figures.position + figures.lag
+
+    async def run(self) -> None:
+        """Delivers for ever. Ends by cancellation, after `stop`, or with Fatal."""
+        while not self._stopping and not (self._finishing and (self.idle or self.health.troubled_secs >= GIVE_UP_SECS)):
+            await self._lane.waiting(self._plan.after, self._limits, eager=self._eager or self._plan.upto is not None)
+            async with self._slots:
+                stretch = await self._lane.read(self._plan.after, self._limits, self._plan.upto)
+                if stretch is None:
+                    self._plan.skip_to(self._lane.figures.position)
+                    continue
+                self._writing = True
+                ack, pause = await self._settle(stretch)
+                del stretch
+            if ack is not None:
+                await self._commit(ack)
+            self._writing = False
+            if pause and not self._stopping:
+                await self._sleep(pause)
+
+    def stop(self, task: asyncio.Task[None]) -> None:
+        """Lets the write in hand finish, and its ack; a lane that only waits ends at once."""
+        self._stopping = True
+        if not self._writing:
+            task.cancel()
+
+    def finish(self, task: asyncio.Task[None]) -> None:
+        """Ends the lane once it is idle, or has been in trouble for a minute; nothing more will be stored."""
+        self._finishing = True
+        if self.idle:
+            task.cancel()
+
+    async def _settle(self, stretch: Stretch) -> tuple[Ack | None, float]:
+        """One write, the plan's answer to its outcome, and the seconds to wait before the next."""
+        numbers = self._plan.take(stretch.first, stretch.last)
+        events = [stretch.events[n - stretch.first] for n in numbers]
+        if self._sink.replays_batches:
+            await self._lane.reserve(stretch.first, stretch.last)
+        self._attempt += 1
+        batch = Batch(self._origin, events, int(self._clock() * 1000), self._attempt)
+        started = time.perf_counter()
+        try:
+            rest = await self._write(batch)
+        except Unavailable as outcome:
+            return self._unavailable(outcome, numbers)
+        except Rejected as outcome:
+            return self._rejected(outcome, numbers)
+        except Fatal as outcome:
+            return None, self._fatal(outcome)
+        except Exception as error:  # noqa: BLE001  a sink's bug must not lose data: the batch comes again
+            return None, self._bug(error)
+        finally:
+            self._metrics.wrote(time.perf_counter() - started)
+        self._metrics.outcome("delivered")
+        self._metrics.delivered([event.time for event in events], int(self._clock() * 1000))
+        return self._progress(self._plan.delivered()), rest or 0.0
+
+    async def _write(self, batch: Batch) -> float | None:
+        limit = self._sink.config.request.timeout_secs
+        try:
+            async with asyncio.timeout(limit + GRACE_SECS):
+                return await self._sink.write(batch)
+        except TimeoutError:
+            raise Unavailable("timeout", f"the write took longer than {limit:g} s") from None
+
+    def _unavailable(self, outcome: Unavailable, numbers: list[int]) -> tuple[Ack | None, float]:
+        if outcome.only is None:
+            return None, self._later(outcome)
+        if not all(0 <= index < len(numbers) for index in outcome.only):
+            return None, self._bug(IndexError("a sink named an event that is not in its batch"))
+        ack = self._plan.delivered_but({numbers[index] for index in outcome.only}, numbers)
+        return ack, 0.0 if ack else self._later(outcome)
+
+    def _rejected(self, outcome: Rejected, numbers: list[int]) -> tuple[Ack | None, float]:
+        if not outcome.only:
+            self._metrics.outcome("rejected", outcome.reason)
+            ack = self._plan.halve(numbers, outcome.reason, outcome.detail, own=outcome.own)
+        elif all(0 <= index < len(numbers) for index in outcome.only):
+            self._metrics.outcome("partly_rejected", outcome.reason)
+            why = {numbers[index]: words for index, words in outcome.only.items()}
+            others = [n for n in numbers if n not in why] if outcome.others_delivered else []
+            ack = self._plan.refused(why, outcome.reason, own=outcome.own, others=others)
+        else:
+            return None, self._bug(IndexError("a sink named an event that is not in its batch"))
+        if self._plan.refuses_everything:
+            self._plan.start_over()
+            return None, self._wait_out("held", "refused", f"refuses one event after another; {outcome.note}")
+        return self._progress(ack), 0.0
+
+    def _progress(self, ack: Ack | None) -> Ack | None:
+        self._attempt = self._failures = 0
+        return ack
+
+    def _later(self, outcome: Unavailable) -> float:
+        self._metrics.outcome("timeout" if outcome.reason == "timeout" else "unavailable", outcome.reason)
+        state: State = "held" if outcome.reason in HELD else "waiting"
+        return self._wait_out(state, outcome.reason, outcome.note, outcome.retry_after)
+
+    def _fatal(self, outcome: Fatal) -> float:
+        self._metrics.outcome("unavailable", outcome.reason)
+        if self._alone:
+            raise outcome
+        return self._wait_out("held", outcome.reason, outcome.note)
+
+    def _bug(self, error: Exception) -> float:
+        self._metrics.outcome("bug", "bug")
+        return self._wait_out("waiting", "bug", place_of(error))
+
+    def _wait_out(self, state: State, reason: Reason, note: str, retry_after: float | None = None) -> float:
+        self._failures += 1
+        self.health.trouble(state, reason, note, lag=self._lane.figures.lag)
+        return self._backoff.delay(self._failures, retry_after or 0.0)
+
+    async def _commit(self, ack: Ack) -> None:
+        """Moves the position. Where there is no room for it, waits for room: what is delivered is not sent again."""
+        while True:
+            try:
+                await self._lane.ack(ack.upto, ack.dead)
+            except NoRoomError as error:
+                state: State = "held" if error.reason in HELD else "waiting"
+                await self._sleep(self._wait_out(state, error.reason, str(error)))
+            else:
+                self._failures = 0
+                self.health.fine(lag=self._lane.figures.lag)
+                return
+
+
+def place_of(error: BaseException) -> str:
+    """Type and place of an unexpected exception, without its message, which may quote an event."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+    return f"{type(error).__name__}{where}"

@@ -1,0 +1,66 @@
+"""What moves: an event, the page it came in, and the batch in which it goes out."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One log event of a tenant.
+
+    id: the tenant-wide unique id (Auth0: log_id); `sha256-…` of its bytes where the event has none.
+    time: milliseconds since 1970 UTC: the id's own time, else `date`, else when its page arrived.
+    date: the event's `date` as it was sent, "" where it has none or it is no string.
+    type: the event's type code as it was sent, "" where it has none. Written by strangers: never a label.
+    raw: the event's JSON, byte for byte as the source sent it (CR and LF between tokens became spaces).
+    """
+
+    id: str
+    time: int
+    date: str
+    type: str
+    raw: bytes
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One answer of a source, with what must be stored in the same transaction.
+
+    events: in the order in which the source served them.
+    checkpoint: where the source resumes behind this page; opaque to everyone but the source.
+    horizon: milliseconds since 1970 UTC up to which everything is held once this page is stored.
+    highest: the highest id in the source's own order, "" where its ids have none. An id of the same length above
+        the highest stored one is new without a look-up.
+    """
+
+    events: Sequence[Event]
+    checkpoint: bytes
+    horizon: int
+    highest: str = ""
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a batch's events come from.
+
+    name: the source's label in the configuration.
+    type: the kind of source, "auth0".
+    host: the tenant's own domain.
+    tenant: the tenant's name, as Auth0 writes it in `tenant_name`.
+    """
+
+    name: str
+    type: str
+    host: str
+    tenant: str
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Consecutive events of one lane, at least one, for one write.
+
+    now: milliseconds since 1970 UTC when this attempt began.
+    attempt: 1 for the first write of these events since the process started, then 2, 3, …
+    """
+
+    source: Origin
+    events: Sequence[Event]
+    now: int
+    attempt: int = 1

@@ -1,0 +1,236 @@
+"""HTTP as both sides need it: one deadline, bounded answers, no redirects, foreign errors by cause.
+
+Everything that is read here was written by a machine that may be hostile or broken: an answer is inflated in small
+steps and refused beyond its limit, and nothing is followed anywhere.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
+import aiohttp
+import msgspec
+from isal import isal_zlib
+from isal.igzip_lib import IsalError as _IsalError
+from multidict import CIMultiDict, CIMultiDictProxy
+from pydantic import BaseModel, ConfigDict
+from yarl import URL
+
+from shipper.reasons import Reason
+
+# The stub declares an instance where the library has a class.
+IsalError = cast("type[Exception]", _IsalError)
+
+INFLATE_STEP = 1 << 20
+"""Bytes that one step of decompression may produce: what a bomb costs beyond the answer's limit."""
+
+
+class Tls(BaseModel):
+    """How connections are trusted. `ca_file` is added to the system's authorities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.2 or newer, certificates and host names always checked. Raises OSError for files it can't use."""
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.ca_file is not None:
+            context.load_verify_locations(cafile=self.ca_file)
+        if self.cert_file is not None:
+            context.load_cert_chain(self.cert_file, self.key_file)
+        return context
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole answer: status, headers (any case), the body after decompression."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+
+class HttpError(Exception):
+    """No usable answer. `reason` says why; the text names host and cause, never query, headers or content."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class HttpClient:
+    """One pool of connections with one trust and one proxy setting.
+
+    proxy: a URL; "" for what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say; "none" for a direct connection.
+    """
+
+    def __init__(self, *, proxy: str = "", tls: Tls | None = None, user_agent: str = "") -> None:
+        self._proxy = proxy
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=64, ssl=(tls or Tls()).context()),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": user_agent or "identity-log-shipper", "Accept-Encoding": "gzip"},
+        )
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._session.close()
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        max_bytes: int,
+        timeout_secs: float | None = None,
+        on_headers: Callable[[int, CIMultiDictProxy[str]], None] | None = None,
+    ) -> Answer:
+        """Sends one request once and reads its whole answer.
+
+        max_bytes: the most that the answer may hold after decompression. timeout_secs: for everything together.
+        on_headers: called with status and headers before the body is read. Raises HttpError.
+        """
+        target = URL(url, encoded=True)
+        proxy = proxy_for(url, self._proxy)
+        started = time.monotonic()
+        try:
+            async with (
+                asyncio.timeout(timeout_secs),
+                self._session.request(
+                    method, target, headers=headers, data=body, allow_redirects=False, proxy=proxy
+                ) as response,
+            ):
+                if on_headers is not None:
+                    on_headers(response.status, response.headers)
+                data = await _read(response, max_bytes)
+                return Answer(response.status, CIMultiDictProxy(CIMultiDict(response.headers)), data)
+        except TimeoutError:
+            via = " through the proxy" if proxy else ""
+            waited = time.monotonic() - started
+            raise HttpError("timeout", f"no whole answer from {target.host} in {waited:.1f} s{via}") from None
+        except (aiohttp.ClientError, IsalError, OSError, ValueError) as error:
+            raise _by_cause(error, str(target.host), proxied=proxy is not None) from None
+
+
+def proxy_for(url: str, setting: str) -> str | None:
+    """The proxy that a request to this URL goes through: the setting, else the environment; None for none."""
+    if setting == "none":
+        return None
+    if setting:
+        return setting
+    parts = urlsplit(url)
+    proxies = getproxies_environment()
+    if not proxies or proxy_bypass_environment(parts.netloc, proxies):
+        return None
+    return proxies.get(parts.scheme)
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip", ""):
+        raise HttpError("bad_answer", f"{response.url.host} answers in an encoding that was not asked for")
+    inflate = _Inflate(max_bytes) if encoding.endswith("gzip") else None
+    data = bytearray()
+    async for chunk in response.content.iter_any():
+        if inflate is None:
+            data += chunk
+        else:
+            inflate.into(data, chunk)
+        if len(data) > max_bytes:
+            raise HttpError("bad_answer", f"{response.url.host} answers with more than {max_bytes} bytes")
+    if inflate is not None and not inflate.whole:
+        raise HttpError("bad_answer", f"{response.url.host} sent an incomplete gzip stream")
+    return bytes(data)
+
+
+class _Inflate:
+    """Decompresses gzip (one member after another) without ever holding much more than the limit."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._limit = max_bytes
+        self._stream = isal_zlib.decompressobj(wbits=31)
+        self._begun = False
+
+    @property
+    def whole(self) -> bool:
+        """Nothing came at all, or the last member has come to its end."""
+        return self._stream.eof or not self._begun
+
+    def into(self, data: bytearray, chunk: bytes) -> None:
+        while chunk and len(data) <= self._limit:
+            self._begun = True
+            if self._stream.eof:
+                self._stream = isal_zlib.decompressobj(wbits=31)
+            data += self._stream.decompress(chunk, INFLATE_STEP)
+            chunk = self._stream.unconsumed_tail or self._stream.unused_data
+
+
+_CAUSES: tuple[tuple[type[BaseException], Reason, str], ...] = (
+    (aiohttp.ClientConnectorCertificateError, "tls", "the certificate is not trusted"),
+    (aiohttp.ClientConnectorSSLError, "tls", "the TLS handshake failed"),
+    (ssl.SSLError, "tls", "the TLS connection failed"),
+    (aiohttp.ClientConnectorDNSError, "unreachable", "the name can't be resolved"),
+    (aiohttp.ClientProxyConnectionError, "unreachable", "the proxy can't be reached"),
+    (aiohttp.ClientHttpProxyError, "unreachable", "the proxy refused the connection"),
+    (aiohttp.ClientConnectorError, "unreachable", "no connection"),
+    (aiohttp.ClientPayloadError, "bad_answer", "the answer was cut off"),
+    (aiohttp.ServerDisconnectedError, "unreachable", "the connection was closed before the answer"),
+    (aiohttp.ClientResponseError, "bad_answer", "the answer is no valid HTTP"),
+    (aiohttp.InvalidURL, "bad_answer", "the address is no valid URL"),
+    (aiohttp.ClientOSError, "unreachable", "the connection was lost"),
+    (IsalError, "bad_answer", "the answer is no valid gzip"),
+    (OSError, "unreachable", "the connection failed"),
+)
+
+
+def _by_cause(error: BaseException, host: str, *, proxied: bool) -> HttpError:
+    if isinstance(error, HttpError):
+        return error
+    via = " through the proxy" if proxied else ""
+    for kind, reason, text in _CAUSES:
+        if isinstance(error, kind):
+            return HttpError(reason, f"{host}: {text}{via}{_cause(error)}")
+    return HttpError("bad_answer", f"{host}: the exchange failed{via} ({type(error).__name__})")
+
+
+def _cause(error: BaseException) -> str:
+    """The system's own word for it, which names no content: an errno's text or OpenSSL's verdict."""
+    inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return f" ({inner.verify_message})"
+    if isinstance(inner, OSError) and inner.strerror:
+        return f" ({inner.strerror[:100]})"
+    return ""
+
+
+def reason_of_status(status: int) -> Reason:
+    """What a status other than success means where the service says nothing better: one table for all."""
+    if status in _STATUSES:
+        return _STATUSES[status]
+    if 300 <= status < 400:
+        return "redirected"
+    return "server_error" if status >= 500 else "bad_answer"
+
+
+_STATUSES: dict[int, Reason] = {
+    401: "auth",
+    403: "forbidden",
+    404: "not_found",
+    405: "not_found",
+    407: "auth",
+    408: "server_error",
+    410: "not_found",
+    429: "throttled",
+}

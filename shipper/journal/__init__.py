@@ -1,0 +1,185 @@
+"""The durable middle: what a journal promises to sources and to delivery.
+
+The journal is the only durable state. A page and the checkpoint behind it commit together; so do a lane's position and
+its dead letters. Events are numbered 1, 2, 3 … per source; a position is the number of the last settled event, so lag
+and delivered events are differences. `sqlite.py` is the journal that we ship.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from shipper.event import Event, Page
+from shipper.reasons import Reason
+
+
+class JournalError(Exception):
+    """The journal can't do what was asked. `reason` is one of the closed list; the text names file and cause."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class JournalBrokenError(JournalError):
+    """The disk or the file fails: nothing more may be promised, the process ends (74)."""
+
+
+class NoRoomError(JournalError):
+    """The disk is full, or the dead letters are at their limit: nothing was changed, try again later."""
+
+
+class JournalInUseError(JournalError):
+    """Another process holds the state directory (75)."""
+
+
+class WrongTenantError(JournalError):
+    """The configuration and the journal disagree about who a source is (78)."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much goes into one batch.
+
+    overhead: bytes that each event takes beyond its own. timeout_secs: how long the oldest waiting event may wait for
+    a fuller batch.
+    """
+
+    max_events: int
+    max_bytes: int
+    overhead: int = 0
+    timeout_secs: float = 0.0
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Consecutive events as they stand in the journal; `first` is the number of the first one."""
+
+    first: int
+    events: Sequence[Event]
+
+    @property
+    def last(self) -> int:
+        """The number of the last event."""
+        return self.first + len(self.events) - 1
+
+
+class Burial(msgspec.Struct, frozen=True):
+    """An event that a sink will never take: its number, why, and the destination's own words."""
+
+    number: int
+    reason: Reason
+    detail: str = ""
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A buried event with its reason. at: milliseconds since 1970 UTC when it was given up."""
+
+    id: int
+    source: str
+    sink: str
+    number: int
+    event_id: str
+    time: int
+    type: str
+    reason: Reason
+    detail: str
+    at: int
+    raw: bytes
+
+    def listed(self) -> dict[str, str | int]:
+        """For a list: everything but the event and the destination's words about it, which may quote it."""
+        hidden = ("raw", "detail")
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name not in hidden}
+
+
+class LaneFigures(msgspec.Struct, frozen=True):
+    """Where a lane stands. oldest: the time (ms) of its oldest unsettled event, None where none waits."""
+
+    sink: str
+    began: int
+    position: int
+    lag: int
+    oldest: int | None
+    filtered: int
+    dead: Mapping[Reason, int]
+    dead_kept: int
+
+    @property
+    def delivered(self) -> int:
+        """Events delivered since the lane began, over restarts."""
+        return self.position - self.began - self.filtered - sum(self.dead.values())
+
+
+class SourceFigures(msgspec.Struct, frozen=True):
+    """Where a source stands.
+
+    stored: events ever stored. horizon: milliseconds since 1970 UTC up to which everything is held, None before the
+    first answer. bytes: what its pages take. paused: it uses its share of a full journal and must not poll.
+    """
+
+    name: str
+    tenant: str
+    stored: int
+    checkpoint: bytes | None
+    start: str
+    horizon: int | None
+    bytes: int
+    paused: bool
+    lanes: Mapping[str, LaneFigures]
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """All figures as of the last commit."""
+
+    sources: Mapping[str, SourceFigures]
+    used_bytes: int
+    max_bytes: int
+    full: bool
+    dead_bytes: int
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """What became of a page: so many events were new, so many were stored already."""
+
+    stored: int
+    duplicates: int
+
+
+class SourceHandle(Protocol):
+    """One source's side of the journal."""
+
+    @property
+    def figures(self) -> SourceFigures:
+        """As of the last commit."""
+
+    async def begin(self, start: str, checkpoint: bytes, horizon: int) -> None:
+        """Commits the resolved start, before the first poll."""
+
+    async def append(self, page: Page) -> Appended:
+        """Stores the page's new events together with its checkpoint. Raises JournalError."""
+
+    async def caught_up(self, horizon: int) -> None:
+        """An empty answer: everything up to the horizon is held. Durable at most every minute."""
+
+    async def room(self) -> None:
+        """Returns once this source may poll."""
+
+
+class LaneHandle(Protocol):
+    """One lane's side of the journal."""
+
+    @property
+    def figures(self) -> LaneFigures:
+        """As of the last commit."""
+
+    async def waiting(self, after: int, limits: Limits, *, eager: bool = False) -> None:
+        """Returns once a batch waits behind this number; eager: however small."""
+
+    async def read(self, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
+        """The events behind this number, up to the limits, or exactly up to a number; None where none waits."""
+
+    async def reserve(self, first: int, last: int) -> None:
+        """Records that exactly this range is about to be written, and would be again after a crash."""
+
+    async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
+        """Moves the position; all events up to it are settled, those named as dead letters. One transaction."""

@@ -1,0 +1,115 @@
+"""How a page lies in the journal: the events' bytes compressed, and beside them an index. Pure functions.
+
+The index holds what a lane or a look-up needs without parsing any event again: ids, dates, types, lengths, and when the
+events arrived. The times stand apart, eight bytes each, so that SQL can pick one.
+"""
+
+import sys
+from array import array
+from collections.abc import Sequence
+
+import msgspec
+
+from shipper.event import Event
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+LEVEL = 1
+"""zstd's fastest level: a ninth of the size at 1.3 µs an event; level 3 saves 3 % more for a fifth more time."""
+
+
+class Index(msgspec.Struct, array_like=True):
+    """Beside each page's bytes. arrivals: (how many events, milliseconds since 1970 UTC), in order."""
+
+    ids: list[str]
+    dates: list[str]
+    types: list[str]
+    lengths: list[int]
+    arrivals: list[tuple[int, int]]
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """A page as it is stored; `times` are 64-bit little-endian milliseconds."""
+
+    count: int
+    raw_bytes: int
+    times: bytes
+    index: bytes
+    body: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return len(self.times) + len(self.index) + len(self.body)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Index).decode
+
+
+def pack(events: Sequence[Event], arrived: int, behind: Packed | None = None) -> Packed:
+    """These events as one page; behind an existing page, the two as one."""
+    index = Index(
+        [e.id for e in events],
+        [e.date for e in events],
+        [e.type for e in events],
+        [len(e.raw) for e in events],
+        [(len(events), arrived)],
+    )
+    times = _times([e.time for e in events])
+    body = b"".join([e.raw for e in events])
+    if behind is not None:
+        old = unpack_index(behind.index)
+        index = Index(
+            old.ids + index.ids,
+            old.dates + index.dates,
+            old.types + index.types,
+            old.lengths + index.lengths,
+            old.arrivals + index.arrivals,
+        )
+        times = behind.times + times
+        body = zstd.decompress(behind.body) + body
+    return Packed(len(index.ids), len(body), times, _compress(_encode(index)), _compress(body))
+
+
+def unpack_index(index: bytes) -> Index:
+    """The index of a stored page."""
+    return _decode(zstd.decompress(index))
+
+
+def unpack(times: bytes, index: bytes, body: bytes, skip: int) -> list[Event]:
+    """The events of a stored page behind the first `skip`."""
+    columns = unpack_index(index)
+    raw = zstd.decompress(body)
+    at = sum(columns.lengths[:skip])
+    events = []
+    for i in range(skip, len(columns.ids)):
+        end = at + columns.lengths[i]
+        time = int.from_bytes(times[8 * i : 8 * i + 8], "little", signed=True)
+        events.append(Event(columns.ids[i], time, columns.dates[i], columns.types[i], raw[at:end]))
+        at = end
+    return events
+
+
+def arrival(index: bytes, offset: int) -> int:
+    """When the event at this offset of the page arrived, milliseconds since 1970 UTC."""
+    arrivals = unpack_index(index).arrivals
+    for count, at in arrivals:
+        if offset < count:
+            return at
+        offset -= count
+    return arrivals[-1][1]
+
+
+def _times(values: Sequence[int]) -> bytes:
+    column = array("q", values)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def _compress(data: bytes) -> bytes:
+    return zstd.compress(data, LEVEL)

@@ -1,0 +1,207 @@
+"""The journal that we ship: a SQLite file behind one thread, with waiting that loses no wake-up."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from shipper.event import Page
+from shipper.journal import (
+    Appended,
+    Burial,
+    DeadLetter,
+    Figures,
+    LaneFigures,
+    Limits,
+    SourceFigures,
+    Stretch,
+)
+from shipper.journal.files import lock, prepare
+from shipper.journal.store import Store
+
+T = TypeVar("T")
+
+
+class SqliteJournal:
+    """Sources append, lanes read and ack; every operation is one transaction on the journal's own thread."""
+
+    def __init__(self, store: Store, thread: ThreadPoolExecutor, lock_descriptor: int) -> None:
+        self._store = store
+        self._thread = thread
+        self._lock = lock_descriptor
+        self._loop = asyncio.get_running_loop()
+        self._news: dict[str, asyncio.Event] = {}
+
+    @classmethod
+    async def open(
+        cls,
+        state_dir: Path,
+        *,
+        max_bytes: int,
+        keep_days: float = 3.0,
+        dead_letters_max_bytes: int = 1 << 30,
+        clock: Callable[[], float] = time.time,
+        observe: Callable[[float], None] = lambda _secs: None,
+    ) -> "SqliteJournal":
+        """Takes the state directory and opens the file in it. Raises JournalInUseError, JournalBrokenError."""
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+
+        def start() -> tuple[Store, int]:
+            directory = prepare(state_dir)
+            descriptor = lock(directory)
+            return Store(
+                directory / "journal.sqlite",
+                max_bytes=max_bytes,
+                keep_days=keep_days,
+                dead_letters_max_bytes=dead_letters_max_bytes,
+                clock=clock,
+                observe=observe,
+            ), descriptor
+
+        store, descriptor = await asyncio.get_running_loop().run_in_executor(thread, start)
+        return cls(store, thread, descriptor)
+
+    @property
+    def figures(self) -> Figures:
+        """All figures as of the last commit."""
+        return self._store.figures
+
+    async def run(self, operation: Callable[..., T], *args: object) -> T:
+        """Runs one operation of the store on the journal's thread, then wakes those who wait for what it changed.
+
+        A cancelled caller does not stop it: the transaction is done whole or not at all, and the wake-up comes from
+        the thread itself.
+        """
+
+        def work() -> T:
+            before = self._store.figures
+            try:
+                return operation(*args)
+            finally:
+                if self._store.figures is not before:
+                    self._loop.call_soon_threadsafe(self._spread, before)
+
+        return await self._loop.run_in_executor(self._thread, work)
+
+    def _spread(self, before: Figures) -> None:
+        for name, source in self.figures.sources.items():
+            old = before.sources.get(name)
+            if old is None or (old.stored, old.paused) != (source.stored, source.paused):
+                self._news.pop(name, asyncio.Event()).set()
+
+    def news(self, source: str) -> asyncio.Event:
+        """An event that is set when this source has more events, or may or must not poll, from now on.
+
+        Take it first, then look at the figures, then wait for it: whatever happens after the look sets it.
+        """
+        return self._news.setdefault(source, asyncio.Event())
+
+    async def source(self, name: str, tenant: str) -> tuple["SqliteSource", str]:
+        """The handle of a source, and the name that the journal knew it by before. Raises WrongTenantError."""
+        former = await self.run(self._store.open_source, name, tenant)
+        return SqliteSource(self, self._store, name), former
+
+    async def lane(self, source: str, sink: str, start: str = "earliest") -> tuple["SqliteLane", bool]:
+        """The handle of a lane, and whether it is new, in which case it begins at `start`."""
+        new = await self.run(self._store.open_lane, source, sink, start)
+        return SqliteLane(self, self._store, source, sink), new
+
+    async def trim(self) -> None:
+        """Gives up what is delivered and too old, or whose space is needed."""
+        while await self.run(self._store.trim):
+            pass
+
+    async def dead_letters(
+        self, *, source: str = "", sink: str = "", reason: str = "", limit: int = 1000
+    ) -> list[DeadLetter]:
+        """The oldest dead letters that fit, "" standing for any."""
+        find = partial(self._store.dead_letters, source=source, sink=sink, reason=reason, limit=limit)
+        return await self.run(find)
+
+    async def set_checkpoint(self, source: str, checkpoint: bytes, audit: str, who: str) -> None:
+        """Makes the source resume elsewhere; kept in the audit list."""
+        await self.run(self._store.set_checkpoint, source, checkpoint, audit, who)
+
+    async def alive(self) -> None:
+        """Returns once the journal's thread has answered."""
+        await self._loop.run_in_executor(self._thread, int)
+
+    async def close(self) -> None:
+        """Lets the operation in hand finish, closes the file, and ends the thread. The lock goes with the process."""
+        await self._loop.run_in_executor(self._thread, self._store.close)
+        self._thread.shutdown(wait=False)
+
+
+class SqliteSource:
+    """A source's side."""
+
+    def __init__(self, journal: SqliteJournal, store: Store, name: str) -> None:
+        self._journal, self._store, self._name = journal, store, name
+
+    @property
+    def figures(self) -> SourceFigures:
+        """As of the last commit."""
+        return self._journal.figures.sources[self._name]
+
+    async def begin(self, start: str, checkpoint: bytes, horizon: int) -> None:
+        """Commits the resolved start."""
+        await self._journal.run(self._store.begin, self._name, start, checkpoint, horizon)
+
+    async def append(self, page: Page) -> Appended:
+        """Stores a page with its checkpoint."""
+        return await self._journal.run(self._store.append, self._name, page)
+
+    async def caught_up(self, horizon: int) -> None:
+        """Everything up to the horizon is held."""
+        await self._journal.run(self._store.caught_up, self._name, horizon)
+
+    async def room(self) -> None:
+        """Returns once this source may poll."""
+        while True:
+            news = self._journal.news(self._name)
+            if not self.figures.paused:
+                return
+            await news.wait()
+
+
+class SqliteLane:
+    """A lane's side."""
+
+    def __init__(self, journal: SqliteJournal, store: Store, source: str, sink: str) -> None:
+        self._journal, self._store = journal, store
+        self._source, self._sink = source, sink
+
+    @property
+    def figures(self) -> LaneFigures:
+        """As of the last commit."""
+        return self._journal.figures.sources[self._source].lanes[self._sink]
+
+    async def waiting(self, after: int, limits: Limits, *, eager: bool = False) -> None:
+        """Returns once a batch waits behind this number; eager: however small."""
+        while True:
+            news, wait = self._journal.news(self._source), None
+            if self._journal.figures.sources[self._source].stored > after:
+                if eager or limits.timeout_secs == 0:
+                    return
+                wait = await self._journal.run(self._store.ready_in, self._source, self._sink, after, limits)
+                if wait == 0:
+                    return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await news.wait()
+
+    async def read(self, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
+        """The events behind this number."""
+        return await self._journal.run(self._store.read, self._source, self._sink, after, limits, upto)
+
+    async def reserve(self, first: int, last: int) -> None:
+        """Records the range that is about to be written."""
+        await self._journal.run(self._store.reserve, self._source, self._sink, first, last)
+
+    async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
+        """Moves the position; one transaction with the dead letters."""
+        await self._journal.run(self._store.ack, self._source, self._sink, upto, dead)

@@ -1,0 +1,494 @@
+"""What stands in the journal: sources, pages, lanes, dead letters; each public method is one whole transaction.
+
+Nothing here is asynchronous: `sqlite.py` calls every method on one thread, so that no cancelled caller can split a
+transaction. After each commit the figures of what changed are replaced, never altered, so that other threads may read
+them at any time.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from shipper.event import Event, Page
+from shipper.journal import (
+    Appended,
+    Burial,
+    DeadLetter,
+    Figures,
+    JournalError,
+    LaneFigures,
+    Limits,
+    NoRoomError,
+    SourceFigures,
+    Stretch,
+    WrongTenantError,
+)
+from shipper.journal.database import Database
+from shipper.journal.pages import Packed, arrival, pack, unpack, unpack_index
+
+KNOWN_IDS = 10_000
+"""So many of a source's last ids are looked up when a page repeats something."""
+SMALL_PAGE_EVENTS = 50
+SMALL_PAGE_BYTES = 128 * 1024
+"""A live tail comes in ones and twos, which compress badly: they join the newest page while it is small."""
+RESUME_BELOW = 0.90
+"""A full journal takes pages again below this share of its limit; delivered events never fill it further."""
+DEAD_LETTER_OVERHEAD = 256
+PAGES_PER_TRIM = 500
+HORIZON_EVERY_MS = 60_000
+
+_FROM_PAGE_WITH = (
+    " FROM page WHERE source = ? AND first >= (SELECT coalesce(max(first), 0) FROM page WHERE source = ?"
+    " AND first <= ?) ORDER BY first"
+)
+"""Pages from the one that holds a number on, in a form that the index answers."""
+
+
+class Store:
+    """The journal's content; not for use by two threads at once. clock: seconds since 1970."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        keep_days: float = 3.0,
+        dead_letters_max_bytes: int = 1 << 30,
+        clock: Callable[[], float] = time.time,
+        observe: Callable[[float], None] = lambda _secs: None,
+    ) -> None:
+        self._db = Database(path, observe)
+        self._max_bytes = max_bytes
+        self._keep_ms = int(keep_days * 86_400_000)
+        self._dead_max_bytes = dead_letters_max_bytes
+        self._clock = clock
+        self._full = False
+        self._sources: dict[str, SourceFigures] = {}
+        self._horizons: dict[str, int] = {}
+        self._dead_bytes: int = self._db.value(
+            "SELECT coalesce(sum(length(raw) + length(detail) + ?), 0) FROM dead_letter", DEAD_LETTER_OVERHEAD
+        )
+        self.figures = self._all_figures([name for (name,) in self._db.rows("SELECT name FROM source")])
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
+
+    # -- sources -------------------------------------------------------------------------------------------------------
+
+    def open_source(self, name: str, tenant: str) -> str:
+        """Registers the source; the same tenant under a new name goes on where it stood. Returns its former name.
+
+        Raises WrongTenantError where the name belongs to another tenant.
+        """
+        known = dict(self._db.rows("SELECT name, tenant FROM source"))
+        if known.get(name, tenant) != tenant:
+            raise WrongTenantError(
+                "operator",
+                f"sources.{name}: the journal knows this name as {known[name]}, but the configuration says {tenant}: "
+                "give the new tenant a name of its own",
+            )
+        former = next((old for old, of in known.items() if of == tenant), name)
+        with self._db.transaction():
+            self._db.execute(
+                "INSERT INTO source (tenant, name) VALUES (?, ?)"
+                " ON CONFLICT (tenant) DO UPDATE SET name = excluded.name",
+                tenant,
+                name,
+            )
+        self._sources.pop(former, None)
+        self.figures = self._all_figures([name])
+        return former
+
+    def begin(self, name: str, start: str, checkpoint: bytes, horizon: int) -> None:
+        """Commits the resolved start of a source that has none yet."""
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE source SET start = ?, checkpoint = ?, horizon = ? WHERE name = ? AND checkpoint IS NULL",
+                start,
+                checkpoint,
+                horizon,
+                name,
+            )
+        self.figures = self._all_figures([name])
+
+    def append(self, name: str, page: Page) -> Appended:
+        """Stores what is new in the page, and its checkpoint, in one transaction."""
+        with self._db.transaction():
+            source, number, highest, known_from = self._db.rows(
+                "SELECT id, next, highest, known_from FROM source WHERE name = ?", name
+            )[0]
+            fresh = self._fresh(source, page, highest, number, known_from)
+            grown = self._add(source, number, fresh) if fresh else 0
+            self._db.execute(
+                "UPDATE source SET next = next + ?, bytes = bytes + ?, checkpoint = ?, highest = ?,"
+                " horizon = max(coalesce(horizon, 0), ?) WHERE id = ?",
+                len(fresh),
+                grown,
+                page.checkpoint,
+                _higher(highest, page.highest),
+                page.horizon,
+                source,
+            )
+        self.figures = self._all_figures([name])
+        return Appended(len(fresh), len(page.events) - len(fresh))
+
+    def _fresh(self, source: int, page: Page, highest: str, number: int, known_from: int) -> list[Event]:
+        """The page's events that are not stored yet, each once."""
+        doubtful = any(not _above(event.id, highest) for event in page.events)
+        seen = self._known_ids(source, max(known_from, number - KNOWN_IDS)) if doubtful else set()
+        fresh = []
+        for event in page.events:
+            if event.id not in seen:
+                seen.add(event.id)
+                fresh.append(event)
+        return fresh
+
+    def _known_ids(self, source: int, since: int) -> set[str]:
+        known: set[str] = set()
+        for first, idx in self._db.rows("SELECT first, idx" + _FROM_PAGE_WITH, source, source, since):
+            known.update(unpack_index(idx).ids[max(0, since - first) :])
+        return known
+
+    def _add(self, source: int, number: int, events: list[Event]) -> int:
+        """Adds the events, to the newest page while that is small. Returns by how many bytes the pages grew."""
+        now = self._now()
+        newest = self._db.rows(
+            "SELECT first, count, raw_bytes, times, idx, body FROM page WHERE source = ? ORDER BY first DESC LIMIT 1",
+            source,
+        )
+        if newest and _small(*newest[0]):
+            first, *columns = newest[0]
+            old = Packed(*columns)
+            new = pack(events, now, behind=old)
+            self._db.execute(
+                "UPDATE page SET count = ?, raw_bytes = ?, stored = ?, times = ?, idx = ?, body = ?"
+                " WHERE source = ? AND first = ?",
+                new.count, new.raw_bytes, now, new.times, new.index, new.body, source, first,
+            )  # fmt: skip
+            return new.size - old.size
+        new = pack(events, now)
+        self._db.execute(
+            "INSERT INTO page (source, first, count, raw_bytes, stored, times, idx, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            source, number, new.count, new.raw_bytes, now, new.times, new.index, new.body,
+        )  # fmt: skip
+        return new.size
+
+    def caught_up(self, name: str, horizon: int) -> None:
+        """Everything up to the horizon is held. Kept in the figures at once, in the file at most every minute."""
+        if horizon >= self._horizons.get(name, 0) + HORIZON_EVERY_MS:
+            with self._db.transaction():
+                self._db.execute(
+                    "UPDATE source SET horizon = max(coalesce(horizon, 0), ?) WHERE name = ?", horizon, name
+                )
+            self._horizons[name] = horizon
+        self.figures = self._all_figures([name], horizon=horizon)
+
+    def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str) -> None:
+        """Again from here: known ids are forgotten, so that what comes again is stored again; goes into the audit list."""
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE source SET checkpoint = ?, known_from = next, highest = '' WHERE name = ?", checkpoint, name
+            )
+            self._db.execute("INSERT INTO audit (at, who, what) VALUES (?, ?, ?)", self._now(), who, audit)
+        self.figures = self._all_figures([name])
+
+    # -- lanes ---------------------------------------------------------------------------------------------------------
+
+    def open_lane(self, name: str, sink: str, start: str) -> bool:
+        """Registers the lane; True where it is new.
+
+        start: "earliest", "latest", "time:MILLISECONDS" or "id:EVENT_ID"; only for a lane that is new.
+        """
+        source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
+        oldest = self._db.value(
+            "SELECT first FROM page WHERE source = ? AND body IS NOT NULL ORDER BY first LIMIT 1", source
+        )
+        if self._db.rows("SELECT 1 FROM lane WHERE source = ? AND sink = ?", source, sink):
+            return False
+        began = following - 1 if start == "latest" or oldest is None else oldest - 1
+        pending = "" if start in ("earliest", "latest") else start
+        with self._db.transaction():
+            self._db.execute(
+                "INSERT INTO lane (source, sink, start, began, position) VALUES (?, ?, ?, ?, ?)",
+                source, sink, pending, began, began,
+            )  # fmt: skip
+            if pending:
+                self._seek(source, sink)
+        self.figures = self._all_figures([name])
+        return True
+
+    def _seek(self, source: int, sink: str) -> None:
+        """Moves a lane that has not reached its start yet past everything stored before it."""
+        pending, position = self._lane(source, sink)
+        for first, times, idx in self._db.rows(
+            "SELECT first, times, idx" + _FROM_PAGE_WITH, source, source, position + 1
+        ):
+            ids = unpack_index(idx).ids
+            for offset in range(max(0, position + 1 - first), len(ids)):
+                if _reached(pending, ids[offset], _time_at(times, offset)):
+                    pending = ""
+                    break
+                position = first + offset
+            if not pending:
+                break
+        self._db.execute(
+            "UPDATE lane SET start = ?, began = ?, position = ? WHERE source = ? AND sink = ?",
+            pending, position, position, source, sink,
+        )  # fmt: skip
+
+    def _lane(self, source: int, sink: str) -> tuple[str, int]:
+        start, position = self._db.rows("SELECT start, position FROM lane WHERE source = ? AND sink = ?", source, sink)[
+            0
+        ]
+        return start, position
+
+    def ready_in(self, name: str, sink: str, after: int, limits: Limits) -> float | None:
+        """Seconds until a batch behind this number is full or old enough; None where nothing waits."""
+        source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
+        waiting = following - 1 - after
+        if waiting <= 0 or not self._started(source, sink, name):
+            return None
+        if waiting >= limits.max_events:
+            return 0.0
+        first, idx = self._db.rows(
+            "SELECT first, idx FROM page WHERE source = ? AND first <= ? ORDER BY first DESC LIMIT 1", source, after + 1
+        )[0]
+        size = self._db.value("SELECT sum(raw_bytes) FROM page WHERE source = ? AND first >= ?", source, first)
+        if size + waiting * limits.overhead >= limits.max_bytes:
+            return 0.0
+        waited = (self._now() - arrival(idx, after + 1 - first)) / 1000
+        return max(0.0, limits.timeout_secs - waited)
+
+    def _started(self, source: int, sink: str, name: str) -> bool:
+        """Whether the lane has reached its start; looks once more where it had not."""
+        pending, _ = self._lane(source, sink)
+        if not pending:
+            return True
+        with self._db.transaction():
+            self._seek(source, sink)
+        self.figures = self._all_figures([name])
+        return not self._lane(source, sink)[0]
+
+    def read(self, name: str, sink: str, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
+        """The events behind this number: up to `upto`, else to the reserved range's end, else up to the limits."""
+        source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
+        if not self._started(source, sink, name):
+            return None
+        last = following - 1
+        if upto is None:
+            upto, last = self._reserved(source, sink, after, last)
+        else:
+            last = upto
+        events: list[Event] = []
+        room = limits.max_bytes
+        while after + len(events) < last:
+            for event in self._page_behind(source, after + len(events))[: last - after - len(events)]:
+                room -= len(event.raw) + limits.overhead
+                if upto is None and events and (room < 0 or len(events) >= limits.max_events):
+                    return Stretch(after + 1, events)
+                events.append(event)
+        return Stretch(after + 1, events) if events else None
+
+    def _reserved(self, source: int, sink: str, after: int, last: int) -> tuple[int | None, int]:
+        """The exact end where a reserved range begins here; and the last number that may be read."""
+        begins, ends = self._db.rows(
+            "SELECT reserved_first, reserved_last FROM lane WHERE source = ? AND sink = ?", source, sink
+        )[0]
+        if begins == after + 1:
+            return ends, ends
+        return None, begins - 1 if begins > after else last
+
+    def _page_behind(self, source: int, number: int) -> list[Event]:
+        rows = self._db.rows(
+            "SELECT first, times, idx, body FROM page WHERE source = ? AND first <= ? ORDER BY first DESC LIMIT 1",
+            source,
+            number + 1,
+        )
+        first, times, idx, body = rows[0]
+        if body is None:
+            raise JournalError("bug", f"event {number + 1} was trimmed before its lane had settled it")
+        return unpack(times, idx, body, number + 1 - first)
+
+    def reserve(self, name: str, sink: str, first: int, last: int) -> None:
+        """Records the range that is about to be written."""
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE lane SET reserved_first = ?, reserved_last = ?"
+                " WHERE sink = ? AND source = (SELECT id FROM source WHERE name = ?)",
+                first, last, sink, name,
+            )  # fmt: skip
+
+    def ack(self, name: str, sink: str, upto: int, dead: Sequence[Burial]) -> None:
+        """Moves the lane's position and buries the named events, in one transaction.
+
+        Raises NoRoomError where the dead letters are at their limit: nothing was changed then.
+        """
+        source = self._db.value("SELECT id FROM source WHERE name = ?", name)
+        added = 0
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE lane SET position = ? WHERE source = ? AND sink = ? AND position < ?", upto, source, sink, upto
+            )
+            self._db.execute(
+                "UPDATE lane SET reserved_first = 0, reserved_last = 0"
+                " WHERE source = ? AND sink = ? AND reserved_last <= ?",
+                source, sink, upto,
+            )  # fmt: skip
+            for burial in dead:
+                added += self._bury(source, sink, burial)
+            if added and self._dead_bytes + added > self._dead_max_bytes:
+                limit = self._dead_max_bytes
+                raise NoRoomError("journal_full", f"the dead letters have reached dead_letters_max_bytes ({limit})")
+        self._dead_bytes += added
+        self.figures = self._all_figures([name])
+
+    def _bury(self, source: int, sink: str, burial: Burial) -> int:
+        event = self._page_behind(source, burial.number - 1)[0]
+        self._db.execute(
+            "INSERT INTO dead_letter (source, sink, number, event_id, time, date, type, reason, detail, at, raw)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            source, sink, burial.number, event.id, event.time, event.date, event.type,
+            burial.reason, burial.detail, self._now(), event.raw,
+        )  # fmt: skip
+        self._db.execute(
+            "INSERT INTO dead_count (source, sink, reason, count) VALUES (?, ?, ?, 1)"
+            " ON CONFLICT (source, sink, reason) DO UPDATE SET count = count + 1",
+            source, sink, burial.reason,
+        )  # fmt: skip
+        return len(event.raw) + len(burial.detail) + DEAD_LETTER_OVERHEAD
+
+    def dead_letters(
+        self, *, source: str = "", sink: str = "", reason: str = "", limit: int = 1000
+    ) -> list[DeadLetter]:
+        """The oldest dead letters that fit, "" standing for any."""
+        return [
+            DeadLetter(*row)
+            for row in self._db.rows(
+                "SELECT d.id, s.name, sink, number, event_id, time, type, reason, detail, at, raw"
+                " FROM dead_letter d JOIN source s ON s.id = d.source"
+                " WHERE ? IN ('', s.name) AND ? IN ('', sink) AND ? IN ('', reason) ORDER BY d.id LIMIT ?",
+                source,
+                sink,
+                reason,
+                limit,
+            )
+        ]
+
+    # -- space ---------------------------------------------------------------------------------------------------------
+
+    def trim(self) -> bool:
+        """Gives up the bytes of delivered events that are too old, or whose space is needed; True: call it again."""
+        tight = self._db.used_bytes() > self._max_bytes * RESUME_BELOW
+        before = self._now() + 1 if tight else self._now() - self._keep_ms
+        trimmed = 0
+        for name in list(self._sources):
+            with self._db.transaction():
+                trimmed += self._trim_source(name, before, PAGES_PER_TRIM - trimmed)
+        if trimmed or tight or self._full:
+            self.figures = self._all_figures(list(self._sources))
+        return trimmed >= PAGES_PER_TRIM
+
+    def _trim_source(self, name: str, before: int, most: int) -> int:
+        source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
+        settled = self._db.value("SELECT min(position) FROM lane WHERE source = ?", source)
+        if settled is None:
+            return 0
+        rows = self._db.rows(
+            "SELECT first, length(body) FROM page WHERE source = ? AND body IS NOT NULL AND first + count - 1 <= ?"
+            " AND stored < ? ORDER BY first LIMIT ?",
+            source, settled, before, most,
+        )  # fmt: skip
+        if not rows:
+            return 0
+        last = rows[-1][0]
+        self._db.execute(
+            "UPDATE page SET body = NULL WHERE source = ? AND first <= ? AND stored < ?", source, last, before
+        )
+        forgotten = self._db.value(
+            "SELECT coalesce(sum(length(idx) + length(times)), 0) FROM page WHERE source = ? AND body IS NULL"
+            " AND first + count <= ?",
+            source, following - KNOWN_IDS,
+        )  # fmt: skip
+        self._db.execute(
+            "DELETE FROM page WHERE source = ? AND body IS NULL AND first + count <= ?", source, following - KNOWN_IDS
+        )
+        self._db.execute(
+            "UPDATE source SET bytes = bytes - ? WHERE id = ?", sum(length for _, length in rows) + forgotten, source
+        )
+        return len(rows)
+
+    # -- figures -------------------------------------------------------------------------------------------------------
+
+    def _all_figures(self, changed: Sequence[str], horizon: int = 0) -> Figures:
+        for name in changed:
+            self._sources[name] = self._figures_of(name, horizon)
+        used = self._db.used_bytes()
+        self._full = used >= self._max_bytes * (RESUME_BELOW if self._full else 1)
+        sources = dict(self._sources)
+        if self._full:
+            share = sum(source.bytes for source in sources.values()) / len(sources)
+            sources = {
+                name: msgspec.structs.replace(source, paused=source.bytes >= share) for name, source in sources.items()
+            }
+        return Figures(sources, used, self._max_bytes, self._full, self._dead_bytes)
+
+    def _figures_of(self, name: str, horizon: int) -> SourceFigures:
+        source, tenant, following, checkpoint, start, stored_horizon, size = self._db.rows(
+            "SELECT id, tenant, next, checkpoint, start, horizon, bytes FROM source WHERE name = ?", name
+        )[0]
+        lanes = {
+            sink: self._lane_figures(source, following - 1, sink, began, position, filtered)
+            for sink, began, position, filtered in self._db.rows(
+                "SELECT sink, began, position, filtered FROM lane WHERE source = ? ORDER BY sink", source
+            )
+        }
+        known = self._sources[name].horizon if name in self._sources else None
+        latest = max((at for at in (stored_horizon, known, horizon) if at), default=None)
+        return SourceFigures(
+            name, tenant, following - 1, checkpoint, start, latest, bytes=size, paused=False, lanes=lanes
+        )
+
+    def _lane_figures(
+        self, source: int, stored: int, sink: str, began: int, position: int, filtered: int
+    ) -> LaneFigures:
+        oldest = None
+        if position < stored:
+            first, times = self._db.rows(
+                "SELECT first, times FROM page WHERE source = ? AND first <= ? ORDER BY first DESC LIMIT 1",
+                source,
+                position + 1,
+            )[0]
+            oldest = _time_at(times, position + 1 - first)
+        dead = dict(self._db.rows("SELECT reason, count FROM dead_count WHERE source = ? AND sink = ?", source, sink))
+        kept = self._db.value("SELECT count(*) FROM dead_letter WHERE source = ? AND sink = ?", source, sink)
+        return LaneFigures(sink, began, position, stored - position, oldest, filtered, dead, kept)
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _small(_first: int, count: int, raw_bytes: int, _times: bytes, _idx: bytes, body: bytes | None) -> bool:
+    return body is not None and count < SMALL_PAGE_EVENTS and raw_bytes < SMALL_PAGE_BYTES
+
+
+def _above(id_: str, highest: str) -> bool:
+    return len(id_) == len(highest) and id_ > highest
+
+
+def _higher(stored: str, page: str) -> str:
+    if not page or (len(page) == len(stored) and page < stored):
+        return stored
+    return page
+
+
+def _time_at(times: bytes, offset: int) -> int:
+    return int.from_bytes(times[8 * offset : 8 * offset + 8], "little", signed=True)
+
+
+def _reached(start: str, id_: str, time_ms: int) -> bool:
+    kind, _, value = start.partition(":")
+    return time_ms >= int(value) if kind == "time" else _above(id_, value)

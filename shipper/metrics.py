@@ -1,0 +1,185 @@
+"""What is counted while running. What the journal knows stands in `scene.py`, read from its figures at scrape time.
+
+Label values come from closed sets (names in the configuration, reasons, states, status codes), never from an event.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from shipper.reasons import REASONS, Reason
+
+OUTCOMES = ("delivered", "unavailable", "rejected", "partly_rejected", "timeout", "bug")
+WRITE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+COMMIT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+DELIVERY_BUCKETS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0)
+
+
+class Metrics:
+    """The registry and what is counted while running."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        PlatformCollector(registry=self.registry)
+        ProcessCollector(registry=self.registry)
+        source, lane = ["source"], ["source", "sink"]
+        self.duplicates = self._counter("shipper_events_duplicate", "Events that were stored already", source)
+        self.requests = self._counter(
+            "shipper_source_requests", "Requests for a page by HTTP status, error or timeout", ["source", "code"]
+        )
+        self.source_failures = self._counter(
+            "shipper_source_failures", "Pages that could not be had, by reason", ["source", "reason"]
+        )
+        self.remaining = Gauge(
+            "shipper_source_rate_limit_remaining",
+            "Requests left in the tenant's bucket, as the last answer said",
+            source,
+            registry=self.registry,
+        )
+        self.links_refused = self._counter("shipper_links_refused", "Links that lead elsewhere or are missing", source)
+        self.no_progress = self._counter("shipper_no_progress", "Pages that lead to themselves", source)
+        self.tokens = self._counter("shipper_token_requests", "Requests for an access token", source)
+        self.odd_pages = self._counter("shipper_odd_pages", "Pages that only the tolerant splitter could read", source)
+        self.writes = self._counter("shipper_writes", "Writes by outcome", [*lane, "outcome"])
+        self.write_failures = self._counter("shipper_write_failures", "Failed writes by reason", [*lane, "reason"])
+        self.write_secs = Histogram(
+            "shipper_write_seconds", "Time of one write", ["sink"], buckets=WRITE_BUCKETS, registry=self.registry
+        )
+        self._commit_secs = Histogram(
+            "shipper_journal_commit_seconds", "Time of one commit", buckets=COMMIT_BUCKETS, registry=self.registry
+        )
+        self._journal_errors = self._counter("shipper_journal_errors", "Failed journal operations", ["reason"])
+        self.delivery = DeliverySeconds()
+        self.registry.register(self.delivery)
+        build = Gauge("shipper_build_info", "The running version", ["version"], registry=self.registry)
+        build.labels(version("identity-log-shipper")).set(1)
+        for reason in ("disk_full", "journal_full", "io"):
+            self._journal_errors.labels(reason)
+
+    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def committed(self, secs: float) -> None:
+        """A journal commit took so long. Safe from any thread."""
+        self._commit_secs.observe(secs)
+
+    def journal_error(self, reason: Reason) -> None:
+        """A journal operation failed."""
+        self._journal_errors.labels(reason).inc()
+
+    def source(self, name: str) -> "SourceMetrics":
+        """One source's counters, all there from the start."""
+        return SourceMetrics(self, name)
+
+    def lane(self, source: str, sink: str) -> "LaneMetrics":
+        """One lane's counters, all there from the start."""
+        return LaneMetrics(self, source, sink)
+
+
+class SourceMetrics:
+    """What a source counts."""
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self._metrics, self._name = metrics, name
+        self._duplicates = metrics.duplicates.labels(name)
+        self._links_refused = metrics.links_refused.labels(name)
+        self._no_progress = metrics.no_progress.labels(name)
+        self._tokens = metrics.tokens.labels(name)
+        self._odd = metrics.odd_pages.labels(name)
+        for code in ("200", "error", "timeout"):
+            metrics.requests.labels(name, code)
+        for reason in REASONS:
+            metrics.source_failures.labels(name, reason)
+
+    def answered(self, code: str) -> None:
+        """A request was answered with this status, or ended in `error` or `timeout`."""
+        self._metrics.requests.labels(self._name, code).inc()
+
+    def failed(self, reason: Reason) -> None:
+        """A page could not be had."""
+        self._metrics.source_failures.labels(self._name, reason).inc()
+
+    def remaining(self, requests: int) -> None:
+        """The bucket's fill, as the tenant said."""
+        self._metrics.remaining.labels(self._name).set(requests)
+
+    def duplicates(self, events: int) -> None:
+        """So many events of a page were stored already."""
+        self._duplicates.inc(events)
+
+    def link_refused(self) -> None:
+        """A Link led elsewhere, or was missing."""
+        self._links_refused.inc()
+
+    def no_progress(self) -> None:
+        """A page with events led to itself."""
+        self._no_progress.inc()
+
+    def token_requested(self) -> None:
+        """A token was asked for."""
+        self._tokens.inc()
+
+    def odd_page(self) -> None:
+        """A page needed the tolerant splitter."""
+        self._odd.inc()
+
+
+class LaneMetrics:
+    """What a lane counts."""
+
+    def __init__(self, metrics: Metrics, source: str, sink: str) -> None:
+        self._metrics, self._labels, self._sink = metrics, (source, sink), sink
+        self._secs = metrics.write_secs.labels(sink)
+        self._outcomes = {outcome: metrics.writes.labels(source, sink, outcome) for outcome in OUTCOMES}
+        self._failures = {reason: metrics.write_failures.labels(source, sink, reason) for reason in REASONS}
+        metrics.delivery.add(sink, (), 0)
+
+    def wrote(self, secs: float) -> None:
+        """One write took so long."""
+        self._secs.observe(secs)
+
+    def outcome(self, outcome: str, reason: Reason | None = None) -> None:
+        """One write ended so."""
+        self._outcomes[outcome].inc()
+        if reason is not None:
+            self._failures[reason].inc()
+
+    def delivered(self, times: Sequence[int], now: int) -> None:
+        """Events of these times (milliseconds) are delivered."""
+        self._metrics.delivery.add(self._sink, times, now)
+
+
+class DeliverySeconds(Collector):
+    """shipper_delivery_seconds: from the event's time to its delivery.
+
+    A histogram of our own, since the library takes one observation a call, which costs as much as a whole event.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+
+    def add(self, sink: str, times: Sequence[int], now: int) -> None:
+        """Events of these times (milliseconds) were delivered just now."""
+        counts = self._counts.setdefault(sink, [0] * (len(DELIVERY_BUCKETS) + 1))
+        for at in times:
+            counts[bisect_left(DELIVERY_BUCKETS, (now - at) / 1000)] += 1
+        self._sums[sink] = self._sums.get(sink, 0.0) + (len(times) * now - sum(times)) / 1000
+
+    def collect(self) -> Iterable[Metric]:
+        """The family as of now."""
+        family = HistogramMetricFamily(
+            "shipper_delivery_seconds", "From an event's time to its delivery", labels=["sink"]
+        )
+        for sink, counts in self._counts.items():
+            total, buckets = 0, []
+            for bound, count in zip([*map(str, DELIVERY_BUCKETS), "+Inf"], counts, strict=True):
+                total += count
+                buckets.append((bound, total))
+            family.add_metric([sink], buckets, self._sums[sink])
+        yield family

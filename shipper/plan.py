@@ -1,0 +1,129 @@
+"""What a lane writes next, and when its position may move. Decides; the I/O is delivery's.
+
+A lane works through spans of consecutive events, earliest first. A span is closed once each of its events is delivered
+or refused; then the position moves to its end, together with the dead letters up to there. The exception keeps a
+destination that refuses everything from eating the log: from the second refusal in a row on, and until the lane has
+delivered something since the start, refusals are held back until the next delivery.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+
+from shipper.journal import Burial
+from shipper.reasons import Reason
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """Everything up to a number is settled; these events of it are dead letters."""
+
+    upto: int
+    dead: Sequence[Burial]
+
+
+class Plan:
+    """One lane's memory between two acks: numbers and reasons, never an event."""
+
+    def __init__(self, position: int, max_dead_in_a_row: int) -> None:
+        self._position = position
+        self._cursor = position
+        self._spans: list[tuple[int, int]] = []
+        self._delivered: set[int] = set()
+        self._refused: dict[int, Burial] = {}
+        self._max_in_a_row = max_dead_in_a_row
+        self._in_a_row = 0
+        self._proven = False
+
+    @property
+    def after(self) -> int:
+        """The number behind which to read next."""
+        return self._spans[-1][0] - 1 if self._spans else self._cursor
+
+    @property
+    def upto(self) -> int | None:
+        """Where the next read has to end exactly; None where the journal makes the cut."""
+        return self._spans[-1][1] if self._spans else None
+
+    def skip_to(self, position: int) -> None:
+        """The lane has not reached its start: the journal moved its position itself."""
+        self._position = self._cursor = max(self._cursor, position)
+
+    def take(self, first: int, last: int) -> list[int]:
+        """The next span has been read: which of its events are still to be written."""
+        if not self._spans:
+            self._spans.append((first, last))
+            self._cursor = last
+        return [n for n in range(first, last + 1) if n not in self._delivered and n not in self._refused]
+
+    def delivered(self) -> Ack:
+        """The destination has all that was written."""
+        self._progress()
+        ack = self._close(deliveries=True)
+        assert ack is not None, "a span with deliveries is acked"  # noqa: S101  holds by construction
+        return ack
+
+    def delivered_but(self, left: Collection[int], written: Collection[int]) -> Ack | None:
+        """The destination said that it has what was written, but for those left."""
+        if not left:
+            return self.delivered()
+        if len(left) < len(written):
+            self._delivered.update(n for n in written if n not in left)
+            self._progress()
+        return None
+
+    def refused(self, why: Mapping[int, str], reason: Reason, *, own: bool, others: Collection[int] = ()) -> Ack | None:
+        """These events: never. others: the rest of the batch, where the destination said that it has it.
+
+        own: decided by our own sink, which says nothing about the destination.
+        """
+        if others:
+            self._delivered.update(others)
+            self._progress()
+        for number, detail in why.items():
+            self._refused[number] = Burial(number, reason, detail)
+        if not own and not others:
+            self._in_a_row += len(why)
+        return self._close_if_settled()
+
+    def halve(self, written: Sequence[int], reason: Reason, detail: str, *, own: bool) -> Ack | None:
+        """One of these is refused, or all together are too large: halves next; a single one is the culprit."""
+        if len(written) == 1:
+            return self.refused({written[0]: detail}, reason, own=own)
+        first, last = self._spans.pop()
+        middle = written[(len(written) - 1) // 2]
+        self._spans += [(middle + 1, last), (first, middle)]
+        return None
+
+    @property
+    def refuses_everything(self) -> bool:
+        """So many refusals in a row that the configuration is wrong, and not the events."""
+        return self._in_a_row >= self._max_in_a_row
+
+    def start_over(self) -> None:
+        """Back to the first refusal that was held back, nothing given up; the next write is that one event."""
+        self._delivered.clear()
+        self._refused.clear()
+        self._cursor = self._position + 1
+        self._spans = [(self._cursor, self._cursor)]
+
+    def _progress(self) -> None:
+        self._in_a_row = 0
+        self._proven = True
+
+    def _close_if_settled(self) -> Ack | None:
+        first, last = self._spans[-1]
+        span = range(first, last + 1)
+        if any(n not in self._delivered and n not in self._refused for n in span):
+            return None
+        return self._close(deliveries=not self._delivered.isdisjoint(span))
+
+    def _close(self, *, deliveries: bool) -> Ack | None:
+        _, last = self._spans.pop()
+        hold_back = not deliveries and (self._in_a_row > 1 or (self._in_a_row == 1 and not self._proven))
+        if hold_back:
+            return None
+        ack = Ack(last, [burial for number, burial in sorted(self._refused.items()) if number <= last])
+        self._position = last
+        self._delivered = {n for n in self._delivered if n > last}
+        self._refused = {n: burial for n, burial in self._refused.items() if n > last}
+        return ack

@@ -1,0 +1,222 @@
+"""The simulated tenant itself: decides what each request is answered, without sockets, with the clock as a parameter.
+
+Auth0 docs: "Retrieve Log Events Using the Management API" (checkpoint pagination); recorded exchanges of its SDKs.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+from shipper.simulator.answer import Answer, Asked, Scripted, error
+from shipper.simulator.faults import Faults
+from shipper.simulator.generated import Generated
+from shipper.simulator.given import Given, read_events
+from shipper.simulator.limits import PLANS, Bucket
+from shipper.simulator.options import Options
+from shipper.simulator.search import Supply, bad_request, search
+from shipper.simulator.tokens import Tokens, expired
+
+__all__ = ["Tenant"]
+
+LOGS = "/api/v2/logs"
+TOKEN = "/oauth/token"  # noqa: S105 - a path
+_DAY_SECS = 86_400.0
+_REQUESTS_KEPT = 20_000
+_FROM = re.compile(r"[0-9A-Za-z_-]{2,128}")
+
+
+class Tenant:
+    """One tenant: its events, tokens and limits.
+
+    For tests: `requests` is what came in (the last 10,000 at least); `script` holds answers for the next requests to
+    the logs endpoint (an `Answer`, or a callable that gets the `Asked` and may be async; None from it means: as
+    usual), `token_script` for those to the token endpoint.
+    """
+
+    def __init__(
+        self,
+        options: Options | None = None,
+        *,
+        events: Iterable[bytes] | None = None,
+        clock: Callable[[], float] = time.time,
+        **changes: Any,
+    ) -> None:
+        """`events` (JSON as bytes) are served exactly as they are; `changes` replace fields of `options`.
+
+        Raises ValueError for an option or an events file that can't work, OSError for a file that can't be read.
+        """
+        self.options = replace(options or Options(), **changes)
+        self.requests: list[Asked] = []
+        self.script: list[Scripted] = []
+        self.token_script: list[Scripted] = []
+        self._clock = clock
+        started = self.now()
+        self.tokens = Tokens(self.options)
+        self.bucket = _bucket(self.options.plan, started)
+        self._faults = Faults(self.options.fault, self.options.seed)
+        if events is None and self.options.events_file:
+            events = read_events(Path(self.options.events_file))
+        self._given: Given | None = None
+        if events is not None:
+            self._given = Given(events, backlog=self.options.backlog, rate=self.options.rate, started=started)
+        self._supply: Supply = self._given if self._given is not None else Generated(self.options, started)
+
+    def now(self) -> float:
+        """The tenant's own clock, in unix seconds."""
+        return self._clock() + self.options.skew_secs
+
+    def add(self, raw: bytes) -> None:
+        """Append one event to a tenant of given events. Raises TypeError where events are made."""
+        if self._given is None:
+            raise TypeError("this tenant makes its events itself: start it with events=[...]")
+        self._given.add(raw)
+
+    def revoke_tokens(self) -> None:
+        """Every token handed out so far is answered as expired from here on."""
+        self.tokens.revoke()
+
+    def issue_token(self) -> str:
+        """A valid token, without a request."""
+        return self.tokens.issue(self.now())
+
+    def count(self) -> int:
+        """How many events the tenant has issued so far, whether they are still retained or not."""
+        return self._supply.shown(self.now())
+
+    def issued(self) -> Iterator[tuple[str, bytes]]:
+        """(position in the chain: log_id or `_id`, exact bytes) of every event issued so far, in the chain's order."""
+        for index in range(self.count()):
+            yield self._supply.position(index), self._supply.raw(index)
+
+    def ids(self) -> Iterator[str]:
+        """The positions alone."""
+        return (self._supply.position(index) for index in range(self.count()))
+
+    def record(self, asked: Asked) -> None:
+        """Keep a request for `requests`."""
+        self.requests.append(asked)
+        if len(self.requests) > _REQUESTS_KEPT:
+            del self.requests[: _REQUESTS_KEPT // 2]
+
+    def scripted(self, asked: Asked) -> Scripted | None:
+        """Take the next scripted answer, if there is one for this endpoint."""
+        script = {LOGS: self.script, TOKEN: self.token_script}.get(asked.path)
+        return script.pop(0) if script else None
+
+    def answer(self, asked: Asked, body: bytes = b"") -> Answer:
+        """What the tenant answers to one request, faults included."""
+        if asked.path == TOKEN:
+            answer = _only("POST", asked) or self.tokens.answer(body, asked.headers.get("Content-Type", ""), asked.at)
+        elif asked.path == LOGS:
+            answer = _only("GET", asked) or self._disturbed(asked)
+            answer = replace(answer, delay_secs=answer.delay_secs + self.options.latency_secs)
+        else:
+            answer = error(404, "Not Found", "Not Found")
+        return self._finished(answer, asked)
+
+    def _disturbed(self, asked: Asked) -> Answer:
+        match self._faults.draw():
+            case None:
+                return self._logs(asked)
+            case "reset":
+                return Answer(cut_after=-1)
+            case "html":
+                page = b"<!doctype html><html><head><title>One moment</title></head><body>Please wait</body></html>"
+                return Answer(200, {"Content-Type": "text/html"}, page)
+            case "cut":
+                answer = self._logs(asked)
+                return replace(answer, cut_after=len(answer.body) // 2)
+            case "truncated":
+                answer = self._logs(asked)
+                return replace(answer, body=answer.body[: len(answer.body) // 2])
+            case "slow":
+                return replace(self._logs(asked), delay_secs=self.options.slow_secs)
+            case "401":
+                return expired()
+            case "429":
+                return _too_many({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(asked.at) + 1)})
+            case status:
+                return error(int(status), "Error", "An error of the simulator's own")
+
+    def _logs(self, asked: Asked) -> Answer:
+        refusal = self.tokens.refusal(asked.headers.get("Authorization"), asked.at)
+        if refusal is not None:
+            return refusal
+        limits: dict[str, str] = {}
+        if self.bucket is not None:
+            grant = self.bucket.take(asked.at)
+            limits = grant.headers()
+            if not grant.allowed:
+                return _too_many(limits)
+        shown = self._supply.shown(asked.at)
+        first = 0
+        if self.options.retention_days:
+            first = self._supply.retained(asked.at - self.options.retention_days * _DAY_SECS, shown)
+        answer = self._page(asked, first, shown) if "from" in asked.query else self._search(asked, first, shown)
+        return replace(answer, headers={**answer.headers, **limits})
+
+    def _page(self, asked: Asked, first: int, shown: int) -> Answer:
+        position, take = asked.query["from"], asked.query.get("take", "50")
+        if not (take.isascii() and take.isdecimal() and 1 <= int(take) <= 100):
+            return bad_request("Query validation error: take must be from 1 to 100")
+        if position and not _FROM.fullmatch(position):
+            return bad_request("Query validation error: from is not a log_id")
+        # Older than the retention: goes on silently at the oldest event that is left.
+        begin = max(first, self._supply.after(position, shown)) if position else first
+        end = min(shown, begin + int(take))
+        last = self._supply.position(end - 1) if end > begin else position
+        link = f'<{self._origin(asked.headers)}{LOGS}?from={last}&take={take}>; rel="next"'
+        return _events(self._supply.join(begin, max(begin, end)), {"Link": link})
+
+    def _search(self, asked: Asked, first: int, shown: int) -> Answer:
+        found = search(self._supply, asked.query, first, shown)
+        return found if isinstance(found, Answer) else _events(found, {})
+
+    def _origin(self, headers: Mapping[str, str]) -> str:
+        configured = self.options.link_host
+        if "://" in configured:
+            return configured
+        return f"https://{configured}" if configured else f"http://{headers.get('Host', '')}"
+
+    def _finished(self, answer: Answer, asked: Asked) -> Answer:
+        headers = {**answer.headers, "Date": formatdate(asked.at, usegmt=True)}
+        body = answer.body
+        # An answer that will be torn down stays plain, so that the place of the cut is the one that was meant.
+        wanted = self.options.gzip and answer.cut_after is None and len(body) > 200
+        if wanted and "gzip" in asked.headers.get("Accept-Encoding", ""):
+            packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+            body = packer.compress(body) + packer.flush()
+            headers["Content-Encoding"] = "gzip"
+        return replace(answer, headers=headers, body=body)
+
+
+def _bucket(plan: str, now: float) -> Bucket | None:
+    if plan == "none":
+        return None
+    if plan not in PLANS:
+        raise ValueError(f"unknown plan {plan!r}; known: none, {', '.join(PLANS)}")
+    return Bucket(*PLANS[plan], now)
+
+
+def _only(method: str, asked: Asked) -> Answer | None:
+    return None if asked.method == method else error(405, "Method Not Allowed", f"Use {method}", "", {"Allow": method})
+
+
+def _too_many(limits: Mapping[str, str]) -> Answer:
+    return error(429, "Too Many Requests", "Global limit has been reached", "too_many_requests", limits)
+
+
+def _events(body: bytes, headers: Mapping[str, str]) -> Answer:
+    fixed = {
+        "Content-Type": "application/json; charset=utf-8",
+        "Cache-Control": "no-cache",
+        "Vary": "origin,accept-encoding",
+    }
+    return Answer(200, {**fixed, **headers}, body)

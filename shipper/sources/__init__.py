@@ -1,0 +1,35 @@
+"""Where events come from: one module a kind of source, and what all of them have in common."""
+
+from abc import ABC, abstractmethod
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shipper.http import Tls
+
+
+class SourceRequest(BaseModel):
+    """How a source is asked: one deadline for a whole request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timeout_secs: float = Field(default=30.0, gt=0, le=600)
+
+
+class SourceConfig(BaseModel, ABC):
+    """What every source's settings have; a source adds its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: str
+    enabled: bool = True
+    start: str = "earliest"
+    poll_interval_secs: float = Field(default=2.0, ge=0.1, le=3600)
+    retention_days: float = Field(default=1.0, gt=0, le=3650)
+    proxy: str = ""
+    request: SourceRequest = SourceRequest()
+    tls: Tls = Tls()
+
+    @property
+    @abstractmethod
+    def tenant_key(self) -> str:
+        """How the journal knows the tenant, whatever its label."""

@@ -1,0 +1,92 @@
+"""The chain of pages: where it stands, and where a page leads. Pure.
+
+A `Link` is written by the other end, so only its path and query are used, after checks, and always on the configured
+origin: the token can't leave it.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from shipper.event import Event
+from shipper.sources.link import next_link
+from shipper.sources.start import embedded_time, is_log_id
+
+PATH = "/api/v2/logs"
+MAX_LINK_BYTES = 4096
+_PAGE_MODE = frozenset(
+    {"take", "per_page", "page", "sort", "q", "search", "fields", "include_fields", "include_totals"}
+)
+"""A request with nothing but these would be answered newest first, which breaks the chain."""
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """Where the chain goes on. last: the log_id behind which; link: path and query of the next request, if known."""
+
+    last: str
+    link: str = ""
+
+    def target(self, take: int) -> str:
+        """Path and query of the next request, for so many events."""
+        if not self.link:
+            return f"{PATH}?from={self.last}&take={take}"
+        return re.sub(r"([?&])take=\d+", rf"\g<1>take={take}", self.link)
+
+    def encode(self) -> bytes:
+        """As the journal keeps it."""
+        return msgspec.json.encode(self)
+
+    @staticmethod
+    def decode(data: bytes) -> "Checkpoint":
+        """What `encode` made."""
+        return msgspec.json.decode(data, type=Checkpoint)
+
+    def by_link(self, values: Iterable[str], hosts: frozenset[str]) -> "Checkpoint | None":
+        """Where the page's Link leads; None where it leads nowhere that may be followed.
+
+        hosts: the names (with a port, where it is not the default) under which the tenant may call itself.
+        """
+        link = _acceptable(next_link(values) or "", hosts)
+        if not link:
+            return None
+        last = from_of(link)
+        return Checkpoint(last if is_log_id(last) else self.last, link)
+
+    def by_last_event(self, events: Sequence[Event]) -> "Checkpoint":
+        """Behind the page's last event that has a position."""
+        return Checkpoint(next((event.id for event in reversed(events) if is_log_id(event.id)), self.last))
+
+
+def from_of(link: str) -> str:
+    """The position in a link's query, "" without one."""
+    return dict(parse_qsl(urlsplit(link).query)).get("from", "")
+
+
+def horizon_behind(events: Sequence[Event]) -> int:
+    """The time up to which everything is held once these are stored: that of the last position, in milliseconds."""
+    for event in reversed(events):
+        time = embedded_time(event.id)
+        if time is not None:
+            return time
+    return events[-1].time
+
+
+def highest_id(events: Sequence[Event]) -> str:
+    """The highest position among these, of the longest form; "" where none has one."""
+    return max((event.id for event in events if is_log_id(event.id)), key=lambda id_: (len(id_), id_), default="")
+
+
+def _acceptable(link: str, hosts: frozenset[str]) -> str:
+    if not link or len(link) > MAX_LINK_BYTES:
+        return ""
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return ""
+    elsewhere = parts.scheme not in ("https", "http", "") or (parts.netloc != "" and parts.netloc.lower() not in hosts)
+    if elsewhere or parts.path != PATH or not re.fullmatch(r"[\x21\x24-\x7e]+", parts.query):
+        return ""
+    leads_on = any(value and name not in _PAGE_MODE for name, value in parse_qsl(parts.query))
+    return f"{PATH}?{parts.query}" if leads_on else ""

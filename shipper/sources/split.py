@@ -1,0 +1,122 @@
+"""Splits a page into the bytes of its events, which nothing afterwards decodes again.
+
+An odd event never fails its page. What msgspec can't split (a lone surrogate escape from a cut emoji, NaN, control
+characters in strings) the standard library's tolerant scanner splits at exactly the same bytes, only slower.
+"""
+
+import json
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import msgspec
+
+from shipper.event import Event
+from shipper.sources.start import embedded_time
+
+MAX_ID = 256
+"""An id longer than this is no id: it would grow every index and name."""
+
+
+class UnreadableError(ValueError):
+    """The body is no JSON array that can be split."""
+
+
+class _Fields(msgspec.Struct):
+    log_id: object = None
+    object_id: object = msgspec.field(name="_id", default=None)
+    date: object = None
+    type: object = None
+
+
+_elements = msgspec.json.Decoder(list[msgspec.Raw])
+_fields = msgspec.json.Decoder(_Fields)
+# Numbers are only skipped over; building them would fail on very long ones.
+_tolerant = json.JSONDecoder(strict=False, parse_int=len, parse_float=len)
+_WHITE_SPACE = " \t\r\n"
+
+
+def split(body: bytes) -> tuple[list[bytes], bool]:
+    """The events' bytes in order, and whether the tolerant way was needed. Raises UnreadableError."""
+    try:
+        return [_one_line(bytes(element)) for element in _elements.decode(body)], False
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return [_one_line(element) for element in _split_tolerantly(body)], True
+
+
+def event_of(raw: bytes, arrived: int) -> Event:
+    """The event in these bytes. arrived: milliseconds since 1970 UTC, its time where it says nothing of its own."""
+    fields = _read_fields(raw)
+    date = _text(fields.date)
+    id_ = _text(fields.log_id) or _text(fields.object_id) or f"sha256-{sha256(raw).hexdigest()}"
+    time = embedded_time(id_)
+    if time is None:
+        time = _time_of(date)
+    return Event(id_, arrived if time is None else time, date, _text(fields.type), raw)
+
+
+def _split_tolerantly(body: bytes) -> list[bytes]:
+    text = body.decode("utf-8", "surrogateescape")
+    elements: list[bytes] = []
+    try:
+        at = _skip(text, _expect(text, _skip(text, 0), "["))
+        while text[at] != "]":
+            _, end = _tolerant.raw_decode(text, at)
+            elements.append(text[at:end].encode("utf-8", "surrogateescape"))
+            at = _skip(text, end)
+            if text[at] != "]":
+                at = _skip(text, _expect(text, at, ","))
+        if _skip(text, at + 1) != len(text):
+            raise UnreadableError("something follows the array")
+    except (ValueError, IndexError, RecursionError) as error:
+        raise UnreadableError(f"no JSON array ({type(error).__name__})") from None
+    return elements
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _WHITE_SPACE:
+        at += 1
+    return at
+
+
+def _expect(text: str, at: int, what: str) -> int:
+    if text[at] != what:
+        raise UnreadableError(f"{what} expected")
+    return at + 1
+
+
+def _one_line(raw: bytes) -> bytes:
+    if b"\n" in raw or b"\r" in raw:
+        return raw.replace(b"\r", b" ").replace(b"\n", b" ")
+    return raw
+
+
+def _read_fields(raw: bytes) -> _Fields:
+    try:
+        return _fields.decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        pass
+    try:
+        found = _tolerant.decode(raw.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return _Fields()
+    if not isinstance(found, dict):
+        return _Fields()
+    return _Fields(found.get("log_id"), found.get("_id"), found.get("date"), found.get("type"))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_ID:
+        return ""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return ""
+    return value
+
+
+def _time_of(date: str) -> int | None:
+    try:
+        moment = datetime.fromisoformat(date)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None

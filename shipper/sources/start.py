@@ -1,0 +1,60 @@
+"""Where reading begins the first time: earliest, latest, a time, or a log_id.
+
+A position in Auth0's log is a log_id, and need not belong to an event: `from` is a comparison. So a time becomes the
+id that an event indexed then would have: `900`, YYYYMMDDhhmmss in UTC, 39 zeros. (The layout was read off recorded
+events; Elastic's Auth0 integration starts the same way in production.)
+"""
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+
+_LOG_ID = re.compile(r"[0-9]{56}|[0-9a-f]{24}")
+
+
+def check_start(value: str) -> str:
+    """The setting itself, once it is known to be understood. Raises ValueError with what is wrong."""
+    if value in ("earliest", "latest") or _LOG_ID.fullmatch(value):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(
+            'must be "earliest", "latest", a time like 2026-11-01T00:00:00Z, or a log_id of 56 digits'
+        ) from None
+    if moment.tzinfo is None:
+        raise ValueError("must say its time zone: add Z for UTC, or an offset like +01:00")
+    return value
+
+
+EARLIEST = "900" + "19700101000000" + "0" * 39
+"""A position before every event that any retention can hold."""
+
+
+def is_log_id(value: str) -> bool:
+    """Whether this is a position in Auth0's log: 56 digits, or 24 hexadecimal ones as before 2020."""
+    return _LOG_ID.fullmatch(value) is not None
+
+
+def synthetic_id(at_ms: int) -> str:
+    """The log_id of an event indexed at this moment (milliseconds since 1970 UTC, cut to seconds)."""
+    return f"900{datetime.fromtimestamp(at_ms / 1000, UTC):%Y%m%d%H%M%S}{'0' * 39}"
+
+
+def embedded_time(log_id: str) -> int | None:
+    """Milliseconds since 1970 UTC at which Auth0 indexed the event, by its log_id; None where it says nothing."""
+    if len(log_id) != 56 or not log_id.startswith("900") or not (log_id.isascii() and log_id.isdigit()):
+        return None
+    day = _day_ms(log_id[3:11])
+    hour, minute, second = int(log_id[11:13]), int(log_id[13:15]), int(log_id[15:17])
+    if day is None or hour > 23 or minute > 59 or second > 60:
+        return None
+    return day + ((hour * 60 + minute) * 60 + second) * 1000 + int(log_id[17:20])
+
+
+@lru_cache(maxsize=64)
+def _day_ms(digits: str) -> int | None:
+    try:
+        return int(datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * 1000
+    except ValueError:
+        return None

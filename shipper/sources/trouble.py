@@ -1,0 +1,11 @@
+"""What keeps a source from its next page."""
+
+from shipper.reasons import Reason
+
+
+class Trouble(Exception):  # noqa: N818  named for what it says, like a sink's outcomes
+    """reason: why. note: our own words, safe to log. retry_after: seconds that the service asked for."""
+
+    def __init__(self, reason: Reason, note: str, *, retry_after: float | None = None) -> None:
+        super().__init__(note)
+        self.reason, self.note, self.retry_after = reason, note, retry_after
