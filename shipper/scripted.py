@@ -23,7 +23,7 @@ from multidict import CIMultiDictProxy
 
 from shipper.event import Batch, Event, Origin
 
-HANG_SECS = 4.0
+HANG_SECS = 3.0
 """How long `hang` and `slow_loris` last at most: a sink that can't be stopped must not stop the tests."""
 ENDLESS_BYTES = 64 << 20
 BOMB_BYTES = 128 << 20

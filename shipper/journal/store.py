@@ -188,7 +188,7 @@ class Store:
         self.figures = self._all_figures([name], horizon=horizon)
 
     def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str) -> None:
-        """Again from here: known ids are forgotten, so that what comes again is stored again; goes into the audit list."""
+        """Again from here: known ids are forgotten, so what comes again is stored again. Kept in the audit list."""
         with self._db.transaction():
             self._db.execute(
                 "UPDATE source SET checkpoint = ?, known_from = next, highest = '' WHERE name = ?", checkpoint, name

@@ -1,0 +1,90 @@
+"""The decisions of a lane, without journal or clock."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shipper.plan import Ack, Plan
+
+
+def acked(ack: Ack | None) -> tuple[int, list[int]] | None:
+    return None if ack is None else (ack.upto, [burial.number for burial in ack.dead])
+
+
+def test_a_dead_letter_beyond_the_half_that_is_acked_waits_for_its_own_half() -> None:
+    plan = Plan(0, 100)
+    written = plan.take(1, 4)
+    assert plan.refused({4: "bad"}, "refused", own=False) is None
+    written = plan.take(1, 4)
+    assert written == [1, 2, 3]
+    assert plan.halve(written, "too_large", "", own=False) is None
+    assert (plan.after, plan.upto) == (0, 2)
+    assert plan.take(1, 2) == [1, 2]
+    assert acked(plan.delivered()) == (2, [])
+    assert (plan.after, plan.upto) == (2, 4)
+    assert plan.take(3, 4) == [3]
+    assert acked(plan.delivered()) == (4, [4])
+
+
+def test_everything_left_out_of_only_counts_as_delivered() -> None:
+    plan = Plan(10, 100)
+    assert acked(plan.delivered_but(set(), plan.take(11, 13))) == (13, [])
+
+
+def test_nothing_is_proven_when_the_destination_has_none_of_them() -> None:
+    plan = Plan(0, 100)
+    written = plan.take(1, 2)
+    assert plan.delivered_but({1, 2}, written) is None
+    plan.halve(written, "refused", "", own=False)
+    assert acked(plan.halve(plan.take(1, 1), "refused", "", own=False)) is None
+
+
+def test_after_the_limit_the_first_refusal_is_tried_alone() -> None:
+    plan = Plan(0, 2)
+    for number in (1, 2):
+        plan.take(number, number)
+        plan.refused({number: ""}, "refused", own=False)
+    assert plan.refuses_everything
+    plan.start_over()
+    assert (plan.after, plan.upto) == (0, 1)
+    plan.take(1, 1)
+    assert acked(plan.delivered()) == (1, [])
+    assert not plan.refuses_everything
+    assert (plan.after, plan.upto) == (1, None)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    bad=st.sets(st.integers(1, 60)),
+    sizes=st.lists(st.integers(1, 20), min_size=1, max_size=12),
+    names_them=st.booleans(),
+    limit=st.integers(1, 200),
+)
+def test_every_event_up_to_the_position_is_delivered_or_dead_and_never_both(
+    bad: set[int], sizes: list[int], names_them: bool, limit: int
+) -> None:
+    plan, position, cuts = Plan(0, limit), 0, iter(sizes)
+    has: set[int] = set()
+    dead: list[int] = []
+    for _ in range(400):
+        last = plan.upto or min(60, plan.after + next(cuts, 20))
+        if plan.after >= 60:
+            break
+        written = plan.take(plan.after + 1, last)
+        culprits = [n for n in written if n in bad]
+        if not culprits:
+            has.update(written)
+            ack: Ack | None = plan.delivered()
+        elif names_them:
+            ack = plan.refused({culprits[0]: ""}, "refused", own=False)
+        else:
+            ack = plan.halve(written, "refused", "", own=False)
+        if plan.refuses_everything:
+            break
+        if ack is not None:
+            assert ack.upto > position
+            dead += [burial.number for burial in ack.dead]
+            position = ack.upto
+            assert has.isdisjoint(dead)
+            assert {n for n in range(1, position + 1)} == {n for n in has if n <= position} | set(dead)
+    assert dead == sorted(set(dead))
+    assert set(dead) <= bad
