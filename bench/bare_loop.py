@@ -1,4 +1,4 @@
-"""The baseline for speed: reads the chain page by page and does nothing with it. No client can poll faster in turn."""
+"""The baseline for speed: reads the chain page by page, each as soon as the one before is in, and throws it away."""
 
 import asyncio
 import os

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -55,9 +54,8 @@ class Program:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._ended:
-            self._process.terminate()
-            with suppress(RuntimeError):
-                self._end(ENDS_WITHIN_SECS)
+            os.kill(self._process.pid, signal.SIGTERM)
+            self._end(ENDS_WITHIN_SECS)
 
     def line(self, word: str) -> str:
         """The first whole line with this word in what the program wrote, once it is there."""
@@ -93,7 +91,8 @@ class Program:
 
     def _end(self, within_secs: float) -> Usage:
         """Waits; kills what is late."""
-        late = threading.Timer(within_secs, self._process.send_signal, [signal.SIGKILL])
+        # Not Popen's own kill and wait: they would collect the child, and its usage would be lost.
+        late = threading.Timer(within_secs, os.kill, [self._process.pid, signal.SIGKILL])
         late.start()
         try:
             _, status, used = os.wait4(self._process.pid, 0)

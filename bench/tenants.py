@@ -18,8 +18,8 @@ def domain_of(number: int) -> str:
 async def main(tenants: int, events: int) -> None:
     """Serves until SIGTERM; one line on stdout names all addresses, in order."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(ending, stop.set)
     async with AsyncExitStack() as stack:
         urls = []
         for number in range(tenants):

@@ -5,6 +5,7 @@ steps and refused beyond its limit, and nothing is followed anywhere.
 """
 
 import asyncio
+import io
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,9 @@ IsalError = cast("type[Exception]", _IsalError)
 
 INFLATE_STEP = 1 << 20
 """Bytes that one step of decompression may produce: what a bomb costs beyond the answer's limit."""
+LARGE_BODY_BYTES = 1 << 20
+MAX_HEADER_BYTES = 32 * 1024
+"""Of one header: a longer Link than is ever followed must not make its page unreadable."""
 
 
 class Tls(BaseModel):
@@ -78,6 +82,7 @@ class HttpClient:
             connector=aiohttp.TCPConnector(limit=64, ssl=(tls or Tls()).context()),
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
+            max_field_size=MAX_HEADER_BYTES,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": user_agent or "identity-log-shipper", "Accept-Encoding": "gzip"},
         )
@@ -109,7 +114,7 @@ class HttpClient:
             async with (
                 asyncio.timeout(timeout_secs),
                 self._session.request(
-                    method, target, headers=headers, data=body, allow_redirects=False, proxy=proxy
+                    method, target, headers=headers, data=_pieces(body), allow_redirects=False, proxy=proxy
                 ) as response,
             ):
                 if on_headers is not None:
@@ -122,6 +127,11 @@ class HttpClient:
             raise HttpError("timeout", f"no whole answer from {target.host} in {waited:.1f} s{via}") from None
         except (aiohttp.ClientError, IsalError, OSError, ValueError) as error:
             raise _by_cause(error, str(target.host), proxied=proxy is not None) from None
+
+
+def _pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+    # aiohttp hands bytes over at one go, and warns of it above 1 MiB; a file's it sends piece by piece.
+    return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY_BYTES else body
 
 
 def proxy_for(url: str, setting: str) -> str | None:

@@ -1,6 +1,6 @@
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -87,7 +87,7 @@ def test_only_is_kept_apart_from_none() -> None:
 def test_settings_are_frozen_and_unknown_ones_are_errors() -> None:
     config = Plain.Config()
     with pytest.raises(ValidationError, match="frozen"):
-        config.start = "latest"  # type: ignore[misc]
+        config.start = "latest"
     with pytest.raises(ValidationError, match="tokn"):
         Plain.Config(tokn="x")  # type: ignore[call-arg]
     with pytest.raises(ValidationError, match="max_evnts"):
@@ -219,7 +219,7 @@ async def test_a_sink_without_clients_needs_only_write() -> None:
     sink = Plain(Plain.Config())
     await sink.open()
     assert await sink.probe() == "nothing to check"
-    assert await sink.write(make_batch()) is None
+    await sink.write(make_batch())
     await sink.close()
 
 
@@ -326,7 +326,7 @@ def test_our_own_sinks_come_through_the_door_that_plugins_use() -> None:
     assert {"splunk_hec", "stdout"} <= set(sink_types())
     for name, entry in sink_types().items():
         kind = load_sink_type(entry)
-        assert kind.Config.model_fields["type"].annotation == Literal[name]  # type: ignore[valid-type]
+        assert get_args(kind.Config.model_fields["type"].annotation) == (name,)
 
 
 @pytest.mark.parametrize("target", ["shipper:Batch", "shipper:check_url", "os:path"])
@@ -351,9 +351,7 @@ def test_sinks_use_only_the_door(request: pytest.FixtureRequest) -> None:
     for file in folder.glob("*.py"):
         for line in file.read_text().splitlines():
             if "shipper" in line and line.lstrip().startswith(("import ", "from ")):
-                assert line == "from shipper import (" or line.startswith("from shipper import "), (
-                    f"{file.name}: {line}"
-                )
+                assert line.startswith("from shipper import "), f"{file.name}: {line}"
 
 
 def test_shipper_never_imports_sinks(request: pytest.FixtureRequest) -> None:
@@ -363,6 +361,6 @@ def test_shipper_never_imports_sinks(request: pytest.FixtureRequest) -> None:
 
 
 def test_made_up_events_ascend_in_id_and_time() -> None:
-    events = make_events(100_000)
+    events = make_events(200, first=86_300)  # over midnight
     assert [event.id for event in events] == sorted({event.id for event in events})
     assert [event.time for event in events] == sorted({event.time for event in events})

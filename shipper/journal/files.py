@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 from pathlib import Path
 
 from shipper.journal import JournalBrokenError, JournalInUseError
@@ -14,16 +15,14 @@ NETWORK_FILE_SYSTEMS = frozenset(
 
 def prepare(state_dir: Path) -> Path:
     """The journal's own directory (0700), made where it is missing. Raises JournalBrokenError."""
-    directory = state_dir / "journal"
+    directory = state_dir.absolute() / "journal"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
     except OSError as error:
-        raise JournalBrokenError(
-            "io", f"{directory}: {error.strerror}: make it a directory that this user may write, or set state_dir"
-        ) from None
+        raise _no_directory(directory, error) from None
     kind = file_system(directory)
-    if kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse."):
+    if kind in NETWORK_FILE_SYSTEMS or kind == "fuse" or kind.startswith("fuse."):
         raise JournalBrokenError(
             "io", f"{directory}: is on a network file system ({kind}), where a journal is not safe: use a local disk"
         )
@@ -31,35 +30,57 @@ def prepare(state_dir: Path) -> Path:
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """The type of the file system that holds this path, "" where the system doesn't say."""
+    """The type of the file system that holds this path, "" where the system doesn't say.
+
+    Walks down as the kernel does (proc(5), mountinfo): from a mount to the first of its children on the way. So a
+    mount hides what was mounted before at or below its place.
+    """
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = mounts.read_bytes().splitlines()
     except OSError:
         return ""
-    target, best, kind = path.resolve(), -1, ""
+    target, children, seen = path.resolve(), {}, set()
     for line in lines:
-        left, _, right = line.partition(" - ")
-        mounted = Path(left.split()[4].encode().decode("unicode_escape"))
-        # Of several mounts on one place the last one is seen, so an equal depth wins, too.
-        if target.is_relative_to(mounted) and len(mounted.parts) >= best:
-            best, kind = len(mounted.parts), right.split()[0]
+        left, _, right = line.partition(b" - ")
+        this, parent, _, _, mounted, *_ = left.split(b" ")
+        place = Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), mounted)))
+        seen.add(this)
+        if target.is_relative_to(place):
+            children.setdefault(parent, []).append((len(place.parts), this, os.fsdecode(right.split(b" ")[0])))
+    kind, onward = "", [root for parent, below in children.items() if parent not in seen for root in below]
+    while onward:
+        _, this, kind = min(onward)
+        onward = children.pop(this, [])
     return kind
 
 
 def lock(directory: Path) -> int:
-    """Takes the directory for this process's life; the descriptor holds it. Raises JournalInUseError.
+    """Takes the directory until the descriptor is closed. Raises JournalInUseError, JournalBrokenError.
 
     The lock is on a file of its own: closing any descriptor of the database would drop SQLite's own locks.
     """
-    descriptor = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _no_directory(directory, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        os.fchmod(descriptor, 0o600)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError:
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         raise JournalInUseError(
             "operator", f"{directory}: held by another process (pid {holder}): stop it, or use another state_dir"
         ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        os.close(descriptor)
+        raise _no_directory(directory, error) from None
     return descriptor
+
+
+def _no_directory(directory: Path, error: OSError) -> JournalBrokenError:
+    return JournalBrokenError(
+        "io", f"{directory}: {error.strerror}: make it a directory that this user may write, or set state_dir"
+    )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shipper.event import Event
+from shipper.journal import JournalBrokenError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -47,6 +48,11 @@ class Packed(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
+# One compressor for all pages: making one costs more than packing a live tail. SQLite has no checksums of its own, so
+# the one in each frame is what notices a flipped bit.
+_compressor = zstd.ZstdCompressor(
+    options={zstd.CompressionParameter.compression_level: LEVEL, zstd.CompressionParameter.checksum_flag: 1}
+)
 _decode = msgspec.msgpack.Decoder(Index).decode
 
 
@@ -71,22 +77,22 @@ def pack(events: Sequence[Event], arrived: int, behind: Packed | None = None) ->
             old.arrivals + index.arrivals,
         )
         times = behind.times + times
-        body = zstd.decompress(behind.body) + body
+        body = _decompress(behind.body) + body
     return Packed(len(index.ids), len(body), times, _compress(_encode(index)), _compress(body))
 
 
 def unpack_index(index: bytes) -> Index:
-    """The index of a stored page."""
-    return _decode(zstd.decompress(index))
+    """The index of a stored page. Raises JournalBrokenError where it is damaged."""
+    return _decode(_decompress(index))
 
 
-def unpack(times: bytes, index: bytes, body: bytes, skip: int) -> list[Event]:
-    """The events of a stored page behind the first `skip`."""
+def unpack(times: bytes, index: bytes, body: bytes, skip: int, most: int) -> list[Event]:
+    """The events of a stored page behind the first `skip`, so many at most. Raises JournalBrokenError."""
     columns = unpack_index(index)
-    raw = zstd.decompress(body)
+    raw = _decompress(body)
     at = sum(columns.lengths[:skip])
     events = []
-    for i in range(skip, len(columns.ids)):
+    for i in range(skip, min(skip + most, len(columns.ids))):
         end = at + columns.lengths[i]
         time = int.from_bytes(times[8 * i : 8 * i + 8], "little", signed=True)
         events.append(Event(columns.ids[i], time, columns.dates[i], columns.types[i], raw[at:end]))
@@ -94,14 +100,13 @@ def unpack(times: bytes, index: bytes, body: bytes, skip: int) -> list[Event]:
     return events
 
 
-def arrival(index: bytes, offset: int) -> int:
+def arrival(index: Index, offset: int) -> int:
     """When the event at this offset of the page arrived, milliseconds since 1970 UTC."""
-    arrivals = unpack_index(index).arrivals
-    for count, at in arrivals:
+    for count, at in index.arrivals:
         if offset < count:
             return at
         offset -= count
-    return arrivals[-1][1]
+    return index.arrivals[-1][1]
 
 
 def _times(values: Sequence[int]) -> bytes:
@@ -112,4 +117,13 @@ def _times(values: Sequence[int]) -> bytes:
 
 
 def _compress(data: bytes) -> bytes:
-    return zstd.compress(data, LEVEL)
+    return _compressor.compress(data, _compressor.FLUSH_FRAME)
+
+
+def _decompress(data: bytes) -> bytes:
+    try:
+        return zstd.decompress(data)
+    except zstd.ZstdError:
+        raise JournalBrokenError(
+            "io", "a page of the journal is damaged on the disk: keep the file and restore a backup"
+        ) from None

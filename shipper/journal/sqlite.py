@@ -1,6 +1,7 @@
 """The journal that we ship: a SQLite file behind one thread, with waiting that loses no wake-up."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,16 +54,24 @@ class SqliteJournal:
         def start() -> tuple[Store, int]:
             directory = prepare(state_dir)
             descriptor = lock(directory)
-            return Store(
-                directory / "journal.sqlite",
-                max_bytes=max_bytes,
-                keep_days=keep_days,
-                dead_letters_max_bytes=dead_letters_max_bytes,
-                clock=clock,
-                observe=observe,
-            ), descriptor
+            try:
+                return Store(
+                    directory / "journal.sqlite",
+                    max_bytes=max_bytes,
+                    keep_days=keep_days,
+                    dead_letters_max_bytes=dead_letters_max_bytes,
+                    clock=clock,
+                    observe=observe,
+                ), descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
 
-        store, descriptor = await asyncio.get_running_loop().run_in_executor(thread, start)
+        try:
+            store, descriptor = await asyncio.get_running_loop().run_in_executor(thread, start)
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
         return cls(store, thread, descriptor)
 
     @property
@@ -90,6 +99,8 @@ class SqliteJournal:
     def _spread(self, before: Figures) -> None:
         for name, source in self.figures.sources.items():
             old = before.sources.get(name)
+            if old is source:
+                continue
             if old is None or (old.stored, old.paused) != (source.stored, source.paused):
                 self._news.pop(name, asyncio.Event()).set()
 
@@ -131,9 +142,12 @@ class SqliteJournal:
         await self._loop.run_in_executor(self._thread, int)
 
     async def close(self) -> None:
-        """Lets the operation in hand finish, closes the file, and ends the thread. The lock goes with the process."""
-        await self._loop.run_in_executor(self._thread, self._store.close)
-        self._thread.shutdown(wait=False)
+        """Lets the operation in hand finish, closes the file, ends the thread and gives the directory back."""
+        try:
+            await self._loop.run_in_executor(self._thread, self._store.close)
+        finally:
+            self._thread.shutdown(wait=False)
+            os.close(self._lock)
 
 
 class SqliteSource:

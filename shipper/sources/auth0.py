@@ -23,17 +23,17 @@ from shipper.reasons import HELD
 from shipper.retry import Backoff
 from shipper.sources.auth0_api import Auth0Api, Fetch
 from shipper.sources.auth0_config import Auth0Config
-from shipper.sources.chain import PATH, Checkpoint, from_of, highest_id, horizon_behind
+from shipper.sources.chain import PATH, TAKE, Checkpoint, from_of, highest_id, horizon_behind
 from shipper.sources.pace import pause_secs
 from shipper.sources.split import UnreadableError, event_of, split
 from shipper.sources.start import EARLIEST, embedded_time, is_log_id, synthetic_id
 from shipper.sources.trouble import Trouble
 
-TAKE = 100
-"""Events in a page; the documented most."""
 SEARCH_MARGINS = (timedelta(minutes=10), timedelta(hours=2), timedelta(days=1), timedelta(days=40))
 SAFE_DISTANCE = timedelta(minutes=1)
-"""An event is indexed up to some seconds after its date, so dates are out of order by as much."""
+"""How far before a wanted time a position that was found by search lies at least."""
+GIVE_UP_SECS = 60.0
+"""So long may trouble last where the source is read only once."""
 
 T = TypeVar("T")
 
@@ -76,7 +76,10 @@ class Auth0Source:
         await self.api.close()
 
     async def run(self, *, once: bool = False) -> None:
-        """Polls and stores, for ever or until the first empty page. Trouble is waited out: nothing is skipped."""
+        """Polls and stores, for ever or until the first empty page. Trouble is waited out: nothing is skipped.
+
+        once: also ends, in trouble, when that has lasted for a minute.
+        """
         failures = 0
         while True:
             await self._room()
@@ -87,7 +90,9 @@ class Auth0Source:
                 failures += 1
                 self._metrics.failed(trouble.reason)
                 self.health.trouble("held" if trouble.reason in HELD else "waiting", trouble.reason, trouble.note)
-                await self._sleep(self._backoff.delay(failures, trouble.retry_after or 0.0))
+                if once and self.health.troubled_secs >= GIVE_UP_SECS:
+                    return
+                await self._sleep(self._patience(trouble, failures))
                 continue
             failures = 0
             self.health.fine()
@@ -95,6 +100,13 @@ class Auth0Source:
                 return
             if wait:
                 await self._sleep(wait)
+
+    def _patience(self, trouble: Trouble, failures: int) -> float:
+        # Whoever says when it is our turn is asked then: backing off further would leave all turns to others. The
+        # jitter keeps several readers of one tenant from asking together.
+        if trouble.retry_after:
+            return trouble.retry_after + self._backoff.delay(1)
+        return self._backoff.delay(failures)
 
     # -- one page ------------------------------------------------------------------------------------------------------
 
@@ -108,7 +120,7 @@ class Auth0Source:
         """One page from request to journal. Returns whether it was empty, and the seconds to wait. Raises Trouble."""
         stored = self._journal.figures.checkpoint
         checkpoint = await self._first_checkpoint() if stored is None else Checkpoint.decode(stored)
-        fetch = self._fetch = self._request(checkpoint.target(self._take))
+        fetch = self._fetch = await self._request(checkpoint.target(self._take))
         following = self._look_ahead(checkpoint, await fetch.headers)
         answer = await fetch.answer
         self._fetch = None
@@ -117,23 +129,25 @@ class Auth0Source:
         if not events:
             await _stored(self._journal.caught_up(self.api.server.now()))
             return True, max(pause, self._config.poll_interval_secs)
-        following = following or self._without_link(events, checkpoint)
+        following = following.behind(events) if following else self._without_link(events, checkpoint)
         page = Page(events, following.encode(), horizon_behind(events), highest_id(events))
         appended = await _stored(self._journal.append(page))
         self._metrics.duplicates(appended.duplicates)
-        if following.target(self._take) == fetch.target:
+        # Going back without anything new could go round for ever, and without a rest.
+        goes_round = appended.stored == 0 and following.before(checkpoint)
+        if goes_round or following.target(self._take) == fetch.target:
             self._metrics.no_progress()
-            raise Trouble("bad_answer", "a page with events leads to itself: the tenant's chain makes no progress")
+            raise Trouble("bad_answer", "a page with events does not lead on: the tenant's chain makes no progress")
         self._take = min(TAKE, self._take * 2)
         return False, pause
 
-    def _request(self, target: str) -> Fetch:
+    async def _request(self, target: str) -> Fetch:
         """The request that was started ahead, where it is the right one; else a new one."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead.target == target:
             return ahead
         if ahead is not None:
-            ahead.answer.cancel()
+            await ahead.drop()
         return self.api.start(target)
 
     def _look_ahead(self, checkpoint: Checkpoint, headers: CIMultiDictProxy[str]) -> Checkpoint | None:
@@ -222,21 +236,29 @@ class Auth0Source:
             if trouble.reason != "refused":
                 raise
             return await self._search_position(moment)
-        # That a made-up id is a position is not documented, so it is checked: what follows may not lie before it.
-        if first is None or not is_log_id(first.id) or first.id > position:
-            return position
-        return await self._search_position(moment)
+        # That a made-up id is a position is not documented, so it is checked: what follows may not lie before it,
+        # and nothing may follow only where a search finds nothing either.
+        if first is None:
+            honoured = await self._first_dated(moment) is None
+        else:
+            honoured = embedded_time(first.id) is None or first.id > position
+        return position if honoured else await self._search_position(moment)
 
     async def _search_position(self, moment: datetime) -> str:
         """The id of an event well before the moment, by search; where there is none, the very beginning."""
+        before = (moment - SAFE_DISTANCE).timestamp() * 1000
         for margin in SEARCH_MARGINS:
-            since = (moment - margin).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-            query = quote(f"date:[{since} TO *]", safe="")
-            answer = await self.api.get(f"{PATH}?q={query}&sort=date%3A1&per_page=1")
-            first = first_event(answer, self.api.server.now())
-            if first is not None and is_log_id(first.id) and _date_before(first, moment - SAFE_DISTANCE):
+            first = await self._first_dated(moment - margin)
+            # The event's time is that of its id, where it has one: the first by date may have been indexed late.
+            if first is not None and is_log_id(first.id) and first.time < before:
                 return first.id
         return EARLIEST
+
+    async def _first_dated(self, moment: datetime) -> Event | None:
+        """The first event by date since the moment; its place among ids may be any. Raises Trouble."""
+        query = quote(f"date:[{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.000Z} TO *]", safe="")
+        answer = await self.api.get(f"{PATH}?q={query}&sort=date%3A1&per_page=1")
+        return first_event(answer, self.api.server.now())
 
 
 async def check_tenant(api: Auth0Api) -> str:
@@ -254,13 +276,6 @@ def first_event(answer: Answer, now: int) -> Event | None:
     except UnreadableError:
         raise Trouble("bad_answer", "HTTP 200 but no JSON array: is this the tenant's own address?") from None
     return event_of(elements[0], now) if elements else None
-
-
-def _date_before(event: Event, moment: datetime) -> bool:
-    try:
-        return datetime.fromisoformat(event.date) < moment
-    except (ValueError, TypeError):
-        return False
 
 
 async def _stored(operation: Awaitable[T]) -> T:

@@ -12,6 +12,7 @@ from shipper.http import Answer, HttpClient, HttpError, reason_of_status
 from shipper.metrics import SourceMetrics
 from shipper.retry import retry_after_secs
 from shipper.sources.auth0_config import Auth0Config
+from shipper.sources.chain import without_default_port
 from shipper.sources.pace import ServerClock, remaining_requests, until_next_token
 from shipper.sources.token import Token
 from shipper.sources.trouble import Trouble
@@ -62,7 +63,8 @@ class Auth0Api:
         self._http = HttpClient(proxy=config.proxy, tls=config.tls)
         self.token = Token(config, self._http, metrics, log, clock=clock)
         self.server = ServerClock(clock, wall)
-        self.hosts = frozenset({urlsplit(config.origin).netloc.lower(), config.domain})
+        origin = urlsplit(config.origin)
+        self.hosts = frozenset({without_default_port(origin.scheme, origin.netloc.lower()), config.domain})
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -80,7 +82,10 @@ class Auth0Api:
         token = await self.token.get()
         answer = await self._ask(fetch, token)
         if answer.status == 401:
-            answer = await self._ask(fetch, await self.token.renew(token))
+            renewed = await self.token.renew(token)
+            # A fixed token can't be renewed: asking again with it would only double the failures.
+            if renewed != token:
+                answer = await self._ask(fetch, renewed)
         if answer.status != 200:
             raise self._refusal(answer)
         return answer
@@ -114,7 +119,8 @@ class Auth0Api:
         if status == 400:
             return Trouble("refused", "HTTP 400: the tenant rejects the request; see `shipper checkpoint show`")
         if status == 401:
-            return Trouble("auth", "HTTP 401 with a fresh token: does the token belong to this tenant and address?")
+            which = "a fresh" if self._config.token is None else "the configured"
+            return Trouble("auth", f"HTTP 401 with {which} token: is it this tenant's, with the scope read:logs?")
         if status == 403:
             return Trouble("forbidden", "HTTP 403: the application needs the scope read:logs on the Management API")
         if status == 429:

@@ -15,6 +15,8 @@ from shipper.sources.link import next_link
 from shipper.sources.start import embedded_time, is_log_id
 
 PATH = "/api/v2/logs"
+TAKE = 100
+"""Events in a page; the documented most."""
 MAX_LINK_BYTES = 4096
 _PAGE_MODE = frozenset(
     {"take", "per_page", "page", "sort", "q", "search", "fields", "include_fields", "include_totals"}
@@ -30,9 +32,11 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     def target(self, take: int) -> str:
         """Path and query of the next request, for so many events."""
-        if not self.link:
-            return f"{PATH}?from={self.last}&take={take}"
-        return re.sub(r"([?&])take=\d+", rf"\g<1>take={take}", self.link)
+        link, replaced = re.subn(r"([?&])take=\d+", rf"\g<1>take={take}", self.link)
+        # A link that doesn't name the number of events can't ask for fewer, as an unreadable page needs.
+        if link and (replaced or take == TAKE):
+            return link
+        return f"{PATH}?from={self.last}&take={take}"
 
     def encode(self) -> bytes:
         """As the journal keeps it."""
@@ -56,12 +60,26 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     def by_last_event(self, events: Sequence[Event]) -> "Checkpoint":
         """Behind the page's last event that has a position."""
-        return Checkpoint(next((event.id for event in reversed(events) if is_log_id(event.id)), self.last))
+        return Checkpoint(_last_position(events) or self.last)
+
+    def behind(self, events: Sequence[Event]) -> "Checkpoint":
+        """The same with a position to fall back on, where the link itself names none."""
+        if is_log_id(from_of(self.link)):
+            return self
+        return Checkpoint(_last_position(events) or self.last, self.link)
+
+    def before(self, other: "Checkpoint") -> bool:
+        """Whether this is surely an earlier place in the chain: positions of one length compare as text."""
+        return len(self.last) == len(other.last) and self.last < other.last
 
 
 def from_of(link: str) -> str:
     """The position in a link's query, "" without one."""
     return dict(parse_qsl(urlsplit(link).query)).get("from", "")
+
+
+def _last_position(events: Sequence[Event]) -> str:
+    return next((event.id for event in reversed(events) if is_log_id(event.id)), "")
 
 
 def horizon_behind(events: Sequence[Event]) -> int:
@@ -78,15 +96,22 @@ def highest_id(events: Sequence[Event]) -> str:
     return max((event.id for event in events if is_log_id(event.id)), key=lambda id_: (len(id_), id_), default="")
 
 
+def without_default_port(scheme: str, netloc: str) -> str:
+    """Host and port as one name, however its writer spelled the default port."""
+    return netloc.removesuffix({"https": ":443", "http": ":80"}.get(scheme, " "))
+
+
 def _acceptable(link: str, hosts: frozenset[str]) -> str:
-    if not link or len(link) > MAX_LINK_BYTES:
+    # urlsplit drops line breaks and tabs, so what may stand in a link is settled before it.
+    if len(link) > MAX_LINK_BYTES or not re.fullmatch(r"[\x21-\x7e]+", link):
         return ""
     try:
         parts = urlsplit(link)
     except ValueError:
         return ""
-    elsewhere = parts.scheme not in ("https", "http", "") or (parts.netloc != "" and parts.netloc.lower() not in hosts)
-    if elsewhere or parts.path != PATH or not re.fullmatch(r"[\x21\x24-\x7e]+", parts.query):
+    host = without_default_port(parts.scheme, parts.netloc.lower())
+    elsewhere = parts.scheme not in ("https", "http", "") or (host != "" and host not in hosts)
+    if elsewhere or parts.path != PATH or '"' in parts.query:
         return ""
     leads_on = any(value and name not in _PAGE_MODE for name, value in parse_qsl(parts.query))
     return f"{PATH}?{parts.query}" if leads_on else ""

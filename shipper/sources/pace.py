@@ -6,6 +6,7 @@ which *one more* request is allowed, not when the bucket is full.
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 LONGEST_WAIT_SECS = 60.0
@@ -24,9 +25,11 @@ class ServerClock:
     def read(self, headers: Mapping[str, str]) -> None:
         """Takes the time from an answer's headers; one without a readable date changes nothing."""
         try:
-            self._ahead = parsedate_to_datetime(headers.get("Date", "")).timestamp() - self._clock()
+            moment = parsedate_to_datetime(headers.get("Date", ""))
         except (ValueError, OverflowError):
             return
+        # "-0000" is read as a time without a zone, which would be taken for this machine's own.
+        self._ahead = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - self._clock()
 
     def now(self) -> int:
         """Milliseconds since 1970 UTC, never ahead of the server: its header is cut to whole seconds."""

@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 _LOG_ID = re.compile(r"[0-9]{56}|[0-9a-f]{24}")
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+"""Beyond these an offset or a margin leaves what a date can hold."""
+_LATEST_MS = 253_402_300_799_000
 
 
 def check_start(value: str) -> str:
@@ -24,6 +27,8 @@ def check_start(value: str) -> str:
         ) from None
     if moment.tzinfo is None:
         raise ValueError("must say its time zone: add Z for UTC, or an offset like +01:00")
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"must be a time from {FIRST_YEAR} to {LAST_YEAR}")
     return value
 
 
@@ -37,8 +42,12 @@ def is_log_id(value: str) -> bool:
 
 
 def synthetic_id(at_ms: int) -> str:
-    """The log_id of an event indexed at this moment (milliseconds since 1970 UTC, cut to seconds)."""
-    return f"900{datetime.fromtimestamp(at_ms / 1000, UTC):%Y%m%d%H%M%S}{'0' * 39}"
+    """The log_id of an event indexed at this moment (milliseconds since 1970 UTC, cut to seconds).
+
+    A time that no log_id can hold, as from an absurd `Date` header, becomes the nearest that one can.
+    """
+    moment = datetime.fromtimestamp(min(max(at_ms, 0), _LATEST_MS) // 1000, UTC)
+    return f"900{moment:%Y%m%d%H%M%S}{'0' * 39}"
 
 
 def embedded_time(log_id: str) -> int | None:

@@ -19,6 +19,8 @@ from shipper.sources.trouble import Trouble
 
 RENEW_AT = 0.8
 """Share of a token's life after which the next one is fetched."""
+TRY_AGAIN_SECS = 60.0
+"""How long a renewal that failed rests while the present token is still valid."""
 MAX_ANSWER_BYTES = 64 * 1024
 NEEDED_SCOPES = frozenset({"read:logs", "read:logs_users"})
 
@@ -37,7 +39,7 @@ class Token:
     ) -> None:
         self._config, self._http, self._metrics, self._log, self._clock = config, http, metrics, log, clock
         self._value = ""
-        self._renew_at = 0.0
+        self._renew_at = self._expires_at = 0.0
         self._one_at_a_time = asyncio.Lock()
         self.scopes: frozenset[str] = frozenset()
 
@@ -46,8 +48,10 @@ class Token:
         if self._config.token is not None:
             return self._config.token.get()
         async with self._one_at_a_time:
-            if not self._value or self._clock() >= self._renew_at:
+            if not self._value:
                 await self._fetch()
+            elif self._clock() >= self._renew_at:
+                await self._renew_early()
             return self._value
 
     async def renew(self, refused: str) -> str:
@@ -58,6 +62,22 @@ class Token:
             if self._value == refused:
                 await self._fetch()
             return self._value
+
+    async def _renew_early(self) -> None:
+        """Another token before the present one expires; while that can't be had, the present one will do."""
+        try:
+            await self._fetch()
+        except Trouble as trouble:
+            now = self._clock()
+            if now >= self._expires_at:
+                raise
+            self._renew_at = min(now + TRY_AGAIN_SECS, self._expires_at)
+            self._log.warning(
+                "the token can't be renewed; the present one is still valid",
+                reason=trouble.reason,
+                note=trouble.note,
+                valid_for_secs=round(self._expires_at - now),
+            )
 
     async def _fetch(self) -> None:
         config = self._config
@@ -91,7 +111,8 @@ class Token:
         if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value:
             raise Trouble("bad_answer", "token request: the answer holds no access token")
         secs = float(life) if isinstance(life, int | float) and 0 < life < 1e9 else 3600.0
-        self._value, self._renew_at = value, self._clock() + RENEW_AT * secs
+        now = self._clock()
+        self._value, self._renew_at, self._expires_at = value, now + RENEW_AT * secs, now + secs
         scope = found.get("scope")
         scopes = frozenset(scope.split()) if isinstance(scope, str) else frozenset()
         if scopes != self.scopes and scopes - NEEDED_SCOPES:

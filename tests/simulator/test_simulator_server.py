@@ -14,7 +14,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from shipper.simulator import Answer, Asked, Running, Tenant, json_answer, serve
+from shipper.simulator.answer import Answer, Asked, json_answer
+from shipper.simulator.server import Running, serve
+from shipper.simulator.tenant import Tenant
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 NEXT = re.compile(r'<(http://[^/>]+)(/api/v2/logs\?from=([^&>]*)&take=(\d+))>; rel="next"')

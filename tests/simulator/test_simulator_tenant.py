@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from shipper.simulator import Answer, Asked, Tenant
+from shipper.simulator.answer import Answer, Asked
+from shipper.simulator.tenant import Tenant
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 

@@ -1,0 +1,104 @@
+"""A plugin from a package of its own: found by the metadata that an installation leaves behind, used as ours are."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+
+import pytest
+from readme_files import readme_files
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder as pip leaves it: the module, and `.dist-info` with the entry points of its pyproject."""
+    files = readme_files()
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    info = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    lines = [
+        line
+        for group, entries in project["entry-points"].items()
+        for line in (f"[{group}]", *(f"{name} = {target}" for name, target in entries.items()))
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    (tmp_path / "example_sink.py").write_text(files["example_sink.py"])
+    return tmp_path
+
+
+def run(site: Path, script: str, **environment: str) -> str:
+    """What a process prints that has this folder among its packages."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        env={**os.environ, "PYTHONPATH": str(site), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_sink_of_another_package_is_found_beside_ours(site: Path) -> None:
+    script = """
+        import json
+        from shipper.sink import sink_types
+        print(json.dumps({name: entry.dist.name for name, entry in sink_types().items()}))
+    """
+    found = json.loads(run(site, script))
+    assert found["example"] == "shipper-example-sink"
+    assert found["splunk_hec"] == found["stdout"] == "identity-log-shipper"
+
+
+def test_finding_sinks_imports_none_of_them(site: Path) -> None:
+    (site / "example_sink.py").write_text("raise RuntimeError('imported')\n")
+    script = "from shipper.sink import sink_types; print(*sink_types())"
+    assert "example" in run(site, script).split()
+
+
+def test_a_sink_of_another_package_is_loaded_and_delivers(site: Path) -> None:
+    script = """
+        import asyncio
+        from shipper import Secret
+        from shipper.sink import load_sink_type, sink_types
+        from shipper.testing import Destination, make_batch
+
+        async def main():
+            kind = load_sink_type(sink_types()["example"])
+            with Destination() as destination:
+                sink = kind(kind.Config(url=destination.url, token=Secret("made-up")))
+                await sink.open()
+                await sink.write(make_batch(3))
+                await sink.close()
+                [request] = destination.requests
+                print(kind.__module__, request.headers["Authorization"], len(request.body.split(b"\\n")))
+
+        asyncio.run(main())
+    """
+    assert run(site, script).split() == ["example_sink", "Bearer", "made-up", "3"]
+
+
+def test_a_sink_of_another_package_passes_the_contract_suite(site: Path) -> None:
+    (site / "test_example_sink.py").write_text(readme_files()["test_example_sink.py"])
+    script = f"""
+        import sys, pytest
+        sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", {str(site)!r}, {str(site)!r}]))
+    """
+    assert " passed" in run(site, script, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+
+
+def test_a_broken_plugin_is_an_error_that_names_it(site: Path) -> None:
+    (site / "example_sink.py").write_text("import a_library_that_is_not_there\n")
+    script = """
+        from shipper.sink import load_sink_type, sink_types
+        try:
+            load_sink_type(sink_types()["example"])
+        except ImportError as error:
+            print(error.name)
+    """
+    assert run(site, script).strip() == "a_library_that_is_not_there"
