@@ -19,6 +19,7 @@ import structlog
 from shipper.admin import Admin
 from shipper.config import Settings
 from shipper.delivery import Delivery, place_of
+from shipper.exit_status import BUG, IO_FAILED, OK, UNDONE, WRONG_CONFIG
 from shipper.health import Health
 from shipper.journal import JournalBrokenError, NoRoomError
 from shipper.journal.sqlite import SqliteJournal
@@ -33,7 +34,6 @@ from shipper.sources.start import is_log_id
 TRIM_EVERY_SECS = 5.0
 CLOSE_SECS = 3.0
 """What the journal gets to close; it is whole without that, too."""
-OK, UNDONE, BUG, IO_FAILED, WRONG_CONFIG = 0, 1, 70, 74, 78
 
 
 def leave(status: int) -> None:
@@ -205,9 +205,11 @@ class App:
         work: asyncio.Future[Any] = stopped
         if self._once:
             work = asyncio.ensure_future(self._drained())
-        await asyncio.wait([stopped, work], return_when=asyncio.FIRST_COMPLETED)
-        for waiting in (stopped, work):
-            waiting.cancel()
+        try:
+            await asyncio.wait([stopped, work], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in (stopped, work):
+                waiting.cancel()
 
     async def _drained(self) -> None:
         """Every source has seen an empty page, and every lane is empty or has failed for a minute."""

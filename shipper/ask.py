@@ -15,11 +15,11 @@ from rich.table import Table
 
 from shipper.admin import SOCKET_NAME
 from shipper.config import Settings
+from shipper.exit_status import NO_DAEMON, OK, UNDONE
 from shipper.journal import WrongTenantError
 from shipper.journal.sqlite import SqliteJournal
 from shipper.sources.chain import Checkpoint
 
-OK, UNDONE, NO_DAEMON = 0, 1, 69
 ANSWER_WITHIN_SECS = 10.0
 
 

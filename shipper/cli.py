@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from shipper.exit_status import BUG, IN_USE, IO_FAILED, USAGE, WRONG_CONFIG
+
 if TYPE_CHECKING:
     from shipper.config import Settings
-
-OK, UNDONE, USAGE, NO_DAEMON, BUG, IO_FAILED, IN_USE, WRONG_CONFIG = 0, 1, 2, 69, 70, 74, 75, 78
 
 config_option = click.option(
     "--config",

@@ -121,7 +121,7 @@ class Database:
             header = file.read(100)
         if not header.startswith(_MAGIC) or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
             raise JournalBrokenError(
-                "io", f"{self._path}: is no journal of ours, or its first page is damaged: move it away, or set state_dir"
+                "io", f"{self._path}: is no journal of ours, or its head is damaged: move it away, or set state_dir"
             )
         self._expect_version(int.from_bytes(header[60:64], "big"))
         self._path.chmod(0o600)
@@ -165,9 +165,15 @@ class Database:
                     self._db.execute("ROLLBACK")
                 raise
             self._commits += 1
-            if self._commits >= COMMITS_PER_CHECKPOINT or os.stat(self._log).st_size > LOG_BYTES:
+            if self._commits >= COMMITS_PER_CHECKPOINT or self._log_bytes() > LOG_BYTES:
                 self._move_log()
         self._observe(time.perf_counter() - started)
+
+    def _log_bytes(self) -> int:
+        try:
+            return self._log.stat().st_size
+        except FileNotFoundError:
+            return 0  # nothing was ever written
 
     def _move_log(self) -> None:
         try:

@@ -39,7 +39,8 @@ def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
         lines = mounts.read_bytes().splitlines()
     except OSError:
         return ""
-    target, children, seen = path.resolve(), {}, set()
+    target, seen = path.resolve(), set()
+    children: dict[bytes, list[tuple[int, bytes, str]]] = {}
     for line in lines:
         left, _, right = line.partition(b" - ")
         this, parent, _, _, mounted, *_ = left.split(b" ")

@@ -6,7 +6,7 @@ them at any time.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,7 @@ from shipper.journal import (
 )
 from shipper.journal.database import Database
 from shipper.journal.pages import Packed, arrival, pack, unpack, unpack_index
+from shipper.reasons import Reason
 
 KNOWN_IDS = 10_000
 """So many of a source's last ids are looked up when a page repeats something."""
@@ -37,6 +38,7 @@ RESUME_BELOW = 0.90
 """A full journal takes pages again below this share of its limit; delivered events never fill it further."""
 DEAD_LETTER_OVERHEAD = 256
 PAGES_PER_TRIM = 500
+PAGES_PER_LOOK = 500
 HORIZON_EVERY_MS = 60_000
 
 _FROM_PAGE_WITH = (
@@ -44,6 +46,15 @@ _FROM_PAGE_WITH = (
     " AND first <= ?) ORDER BY first"
 )
 """Pages from the one that holds a number on, in a form that the index answers."""
+
+
+_LANES = (
+    "SELECT l.sink, l.began, l.position, l.filtered,"
+    " (SELECT substr(p.times, 8 * (l.position + 1 - p.first) + 1, 8) FROM page p"
+    " WHERE p.source = l.source AND p.first <= l.position + 1 ORDER BY p.first DESC LIMIT 1)"
+    " FROM lane l WHERE l.source = ? ORDER BY l.sink"
+)
+"""With the time of the event behind the position."""
 
 
 class Store:
@@ -68,7 +79,8 @@ class Store:
         self._sources: dict[str, SourceFigures] = {}
         self._horizons: dict[str, int] = {}
         self._dead_bytes: int = self._db.value(
-            "SELECT coalesce(sum(length(raw) + length(detail) + ?), 0) FROM dead_letter", DEAD_LETTER_OVERHEAD
+            "SELECT coalesce(sum(length(raw) + length(CAST(detail AS BLOB)) + ?), 0) FROM dead_letter",
+            DEAD_LETTER_OVERHEAD,
         )
         self.figures = self._all_figures([name for (name,) in self._db.rows("SELECT name FROM source")])
 
@@ -128,7 +140,7 @@ class Store:
                 len(fresh),
                 grown,
                 page.checkpoint,
-                _higher(highest, page.highest),
+                max(highest, page.highest, key=_rank),
                 page.horizon,
                 source,
             )
@@ -137,8 +149,9 @@ class Store:
 
     def _fresh(self, source: int, page: Page, highest: str, number: int, known_from: int) -> list[Event]:
         """The page's events that are not stored yet, each once."""
-        doubtful = any(not _above(event.id, highest) for event in page.events)
-        seen = self._known_ids(source, max(known_from, number - KNOWN_IDS)) if doubtful else set()
+        if _all_above([event.id for event in page.events], highest, page.highest):
+            return list(page.events)
+        seen = self._known_ids(source, max(known_from, number - KNOWN_IDS))
         fresh = []
         for event in page.events:
             if event.id not in seen:
@@ -156,26 +169,33 @@ class Store:
         """Adds the events, to the newest page while that is small. Returns by how many bytes the pages grew."""
         now = self._now()
         newest = self._db.rows(
-            "SELECT first, count, raw_bytes, times, idx, body FROM page WHERE source = ? ORDER BY first DESC LIMIT 1",
+            "SELECT first, raw_before, count, raw_bytes, times, idx, body FROM page WHERE source = ?"
+            " ORDER BY first DESC LIMIT 1",
             source,
         )
-        if newest and _small(*newest[0]):
-            first, *columns = newest[0]
+        before = 0
+        if newest:
+            first, before, *columns = newest[0]
             old = Packed(*columns)
-            new = pack(events, now, behind=old)
-            self._db.execute(
-                "UPDATE page SET count = ?, raw_bytes = ?, stored = ?, times = ?, idx = ?, body = ?"
-                " WHERE source = ? AND first = ?",
-                new.count, new.raw_bytes, now, new.times, new.index, new.body, source, first,
-            )  # fmt: skip
-            return new.size - old.size
+            if _small(old):
+                return self._join(source, first, old, events, now)
+            before += old.raw_bytes
         new = pack(events, now)
         self._db.execute(
-            "INSERT INTO page (source, first, count, raw_bytes, stored, times, idx, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            source, number, new.count, new.raw_bytes, now, new.times, new.index, new.body,
+            "INSERT INTO page (source, first, count, raw_before, raw_bytes, stored, times, idx, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            source, number, new.count, before, new.raw_bytes, now, new.times, new.index, new.body,
         )  # fmt: skip
         return new.size
+
+    def _join(self, source: int, first: int, old: Packed, events: list[Event], now: int) -> int:
+        new = pack(events, now, behind=old)
+        self._db.execute(
+            "UPDATE page SET count = ?, raw_bytes = ?, stored = ?, times = ?, idx = ?, body = ?"
+            " WHERE source = ? AND first = ?",
+            new.count, new.raw_bytes, now, new.times, new.index, new.body, source, first,
+        )  # fmt: skip
+        return new.size - old.size
 
     def caught_up(self, name: str, horizon: int) -> None:
         """Everything up to the horizon is held. Kept in the figures at once, in the file at most every minute."""
@@ -203,13 +223,10 @@ class Store:
 
         start: "earliest", "latest", "time:MILLISECONDS" or "id:EVENT_ID"; only for a lane that is new.
         """
-        source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
-        oldest = self._db.value(
-            "SELECT first FROM page WHERE source = ? AND body IS NOT NULL ORDER BY first LIMIT 1", source
-        )
+        source, following, trimmed = self._db.rows("SELECT id, next, trimmed FROM source WHERE name = ?", name)[0]
         if self._db.rows("SELECT 1 FROM lane WHERE source = ? AND sink = ?", source, sink):
             return False
-        began = following - 1 if start == "latest" or oldest is None else oldest - 1
+        began = following - 1 if start == "latest" else trimmed
         pending = "" if start in ("earliest", "latest") else start
         with self._db.transaction():
             self._db.execute(
@@ -223,95 +240,102 @@ class Store:
 
     def _seek(self, source: int, sink: str) -> None:
         """Moves a lane that has not reached its start yet past everything stored before it."""
-        pending, position = self._lane(source, sink)
-        for first, times, idx in self._db.rows(
-            "SELECT first, times, idx" + _FROM_PAGE_WITH, source, source, position + 1
-        ):
-            ids = unpack_index(idx).ids
-            for offset in range(max(0, position + 1 - first), len(ids)):
-                if _reached(pending, ids[offset], _time_at(times, offset)):
+        pending, position = self._lane(source, sink)[:2]
+        stored = self._db.value("SELECT next - 1 FROM source WHERE id = ?", source)
+        while pending and position < stored:
+            pages = self._db.rows(
+                "SELECT first, times, idx" + _FROM_PAGE_WITH + " LIMIT ?", source, source, position + 1, PAGES_PER_LOOK
+            )
+            for number, id_, time_ms in _behind(position, pages):
+                if _reached(pending, id_, time_ms):
                     pending = ""
                     break
-                position = first + offset
-            if not pending:
-                break
+                position = number
         self._db.execute(
             "UPDATE lane SET start = ?, began = ?, position = ? WHERE source = ? AND sink = ?",
             pending, position, position, source, sink,
         )  # fmt: skip
 
-    def _lane(self, source: int, sink: str) -> tuple[str, int]:
-        start, position = self._db.rows("SELECT start, position FROM lane WHERE source = ? AND sink = ?", source, sink)[
-            0
-        ]
-        return start, position
+    def _lane(self, source: int, sink: str) -> tuple[str, int, int, int]:
+        """Its start while that is pending, its position, and the range that is being written."""
+        start, position, begins, ends = self._db.rows(
+            "SELECT start, position, reserved_first, reserved_last FROM lane WHERE source = ? AND sink = ?",
+            source, sink,
+        )[0]  # fmt: skip
+        return start, position, begins, ends
+
+    def _started(self, name: str, sink: str) -> tuple[int, int, int, int, int] | None:
+        """Source, its last number, the lane's position and its reserved range; None before the lane's start."""
+        source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
+        pending, position, begins, ends = self._lane(source, sink)
+        if pending and position < following - 1:
+            with self._db.transaction():
+                self._seek(source, sink)
+            self.figures = self._all_figures([name])
+            pending, position, begins, ends = self._lane(source, sink)
+        return None if pending else (source, following - 1, position, begins, ends)
 
     def ready_in(self, name: str, sink: str, after: int, limits: Limits) -> float | None:
         """Seconds until a batch behind this number is full or old enough; None where nothing waits."""
-        source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
-        waiting = following - 1 - after
-        if waiting <= 0 or not self._started(source, sink, name):
+        lane = self._started(name, sink)
+        if lane is None:
             return None
-        if waiting >= limits.max_events:
+        source, stored, position, begins, _ = lane
+        after = max(after, position)
+        waiting = stored - after
+        if waiting <= 0:
+            return None
+        if waiting >= limits.max_events or begins == after + 1:
             return 0.0
-        first, idx = self._db.rows(
-            "SELECT first, idx FROM page WHERE source = ? AND first <= ? ORDER BY first DESC LIMIT 1", source, after + 1
-        )[0]
-        size = self._db.value("SELECT sum(raw_bytes) FROM page WHERE source = ? AND first >= ?", source, first)
-        if size + waiting * limits.overhead >= limits.max_bytes:
+        first, before, idx = self._db.rows(
+            "SELECT first, raw_before, idx FROM page WHERE source = ? AND first <= ? ORDER BY first DESC LIMIT 1",
+            source, after + 1,
+        )[0]  # fmt: skip
+        index, offset = unpack_index(idx), after + 1 - first
+        end = self._db.value(
+            "SELECT raw_before + raw_bytes FROM page WHERE source = ? ORDER BY first DESC LIMIT 1", source
+        )
+        if end - before - sum(index.lengths[:offset]) + waiting * limits.overhead >= limits.max_bytes:
             return 0.0
-        waited = (self._now() - arrival(idx, after + 1 - first)) / 1000
-        return max(0.0, limits.timeout_secs - waited)
-
-    def _started(self, source: int, sink: str, name: str) -> bool:
-        """Whether the lane has reached its start; looks once more where it had not."""
-        pending, _ = self._lane(source, sink)
-        if not pending:
-            return True
-        with self._db.transaction():
-            self._seek(source, sink)
-        self.figures = self._all_figures([name])
-        return not self._lane(source, sink)[0]
+        waited = (self._now() - arrival(index, offset)) / 1000
+        # An event out of the future: the clock was set back, and how long it waits is not known.
+        return max(0.0, limits.timeout_secs - waited) if waited >= 0 else 0.0
 
     def read(self, name: str, sink: str, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
         """The events behind this number: up to `upto`, else to the reserved range's end, else up to the limits."""
-        source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
-        if not self._started(source, sink, name):
+        lane = self._started(name, sink)
+        if lane is None:
             return None
-        last = following - 1
-        if upto is None:
-            upto, last = self._reserved(source, sink, after, last)
-        else:
+        source, last, position, begins, ends = lane
+        after = max(after, position)
+        if upto is None and begins == after + 1:
+            upto = ends
+        if upto is not None:
             last = upto
+        elif begins > after:
+            last = begins - 1
         events: list[Event] = []
         room = limits.max_bytes
         while after + len(events) < last:
-            for event in self._page_behind(source, after + len(events))[: last - after - len(events)]:
+            for event in self._events_behind(source, after + len(events), last - after - len(events)):
                 room -= len(event.raw) + limits.overhead
                 if upto is None and events and (room < 0 or len(events) >= limits.max_events):
                     return Stretch(after + 1, events)
                 events.append(event)
         return Stretch(after + 1, events) if events else None
 
-    def _reserved(self, source: int, sink: str, after: int, last: int) -> tuple[int | None, int]:
-        """The exact end where a reserved range begins here; and the last number that may be read."""
-        begins, ends = self._db.rows(
-            "SELECT reserved_first, reserved_last FROM lane WHERE source = ? AND sink = ?", source, sink
-        )[0]
-        if begins == after + 1:
-            return ends, ends
-        return None, begins - 1 if begins > after else last
-
-    def _page_behind(self, source: int, number: int) -> list[Event]:
+    def _events_behind(self, source: int, number: int, most: int) -> list[Event]:
+        """At least one and at most so many events behind this number, as far as their page goes."""
         rows = self._db.rows(
             "SELECT first, times, idx, body FROM page WHERE source = ? AND first <= ? ORDER BY first DESC LIMIT 1",
-            source,
-            number + 1,
-        )
-        first, times, idx, body = rows[0]
-        if body is None:
-            raise JournalError("bug", f"event {number + 1} was trimmed before its lane had settled it")
-        return unpack(times, idx, body, number + 1 - first)
+            source, number + 1,
+        )  # fmt: skip
+        if rows and rows[0][3] is not None:
+            first, times, idx, body = rows[0]
+            events = unpack(times, idx, body, number + 1 - first, most)
+            if events:
+                return events
+        raise JournalError("bug", f"event {number + 1} is not there although its lane has not settled it")
 
     def reserve(self, name: str, sink: str, first: int, last: int) -> None:
         """Records the range that is about to be written."""
@@ -327,7 +351,12 @@ class Store:
 
         Raises NoRoomError where the dead letters are at their limit: nothing was changed then.
         """
-        source = self._db.value("SELECT id FROM source WHERE name = ?", name)
+        source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
+        position = self._lane(source, sink)[1]
+        if upto >= following or not all(position < burial.number <= upto for burial in dead):
+            raise JournalError(
+                "bug", f"an ack of what does not wait: up to {upto}, stood at {position} of {following - 1}"
+            )
         added = 0
         with self._db.transaction():
             self._db.execute(
@@ -347,7 +376,7 @@ class Store:
         self.figures = self._all_figures([name])
 
     def _bury(self, source: int, sink: str, burial: Burial) -> int:
-        event = self._page_behind(source, burial.number - 1)[0]
+        event = self._events_behind(source, burial.number - 1, 1)[0]
         self._db.execute(
             "INSERT INTO dead_letter (source, sink, number, event_id, time, date, type, reason, detail, at, raw)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -355,11 +384,11 @@ class Store:
             burial.reason, burial.detail, self._now(), event.raw,
         )  # fmt: skip
         self._db.execute(
-            "INSERT INTO dead_count (source, sink, reason, count) VALUES (?, ?, ?, 1)"
-            " ON CONFLICT (source, sink, reason) DO UPDATE SET count = count + 1",
+            "INSERT INTO dead_count (source, sink, reason, count, kept) VALUES (?, ?, ?, 1, 1)"
+            " ON CONFLICT (source, sink, reason) DO UPDATE SET count = count + 1, kept = kept + 1",
             source, sink, burial.reason,
         )  # fmt: skip
-        return len(event.raw) + len(burial.detail) + DEAD_LETTER_OVERHEAD
+        return len(event.raw) + len(burial.detail.encode()) + DEAD_LETTER_OVERHEAD
 
     def dead_letters(
         self, *, source: str = "", sink: str = "", reason: str = "", limit: int = 1000
@@ -382,44 +411,48 @@ class Store:
 
     def trim(self) -> bool:
         """Gives up the bytes of delivered events that are too old, or whose space is needed; True: call it again."""
-        tight = self._db.used_bytes() > self._max_bytes * RESUME_BELOW
-        before = self._now() + 1 if tight else self._now() - self._keep_ms
+        tight = self._db.used_bytes() >= self._max_bytes * RESUME_BELOW
+        before = None if tight else self._now() - self._keep_ms
         trimmed = 0
         for name in list(self._sources):
-            with self._db.transaction():
-                trimmed += self._trim_source(name, before, PAGES_PER_TRIM - trimmed)
-        if trimmed or tight or self._full:
-            self.figures = self._all_figures(list(self._sources))
+            pages = self._trim_source(name, before, PAGES_PER_TRIM - trimmed)
+            if pages:
+                trimmed += pages
+                self.figures = self._all_figures([name])
         return trimmed >= PAGES_PER_TRIM
 
-    def _trim_source(self, name: str, before: int, most: int) -> int:
-        source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
+    def _trim_source(self, name: str, before: int | None, most: int) -> int:
+        source, following, trimmed = self._db.rows("SELECT id, next, trimmed FROM source WHERE name = ?", name)[0]
         settled = self._db.value("SELECT min(position) FROM lane WHERE source = ?", source)
-        if settled is None:
+        if settled is None or settled <= trimmed:
             return 0
-        rows = self._db.rows(
-            "SELECT first, length(body) FROM page WHERE source = ? AND body IS NOT NULL AND first + count - 1 <= ?"
-            " AND stored < ? ORDER BY first LIMIT ?",
-            source, settled, before, most,
-        )  # fmt: skip
-        if not rows:
-            return 0
-        last = rows[-1][0]
+        pages, freed = 0, 0
+        for count, stored, size in self._db.rows(
+            "SELECT count, stored, length(body) FROM page WHERE source = ? AND first > ? AND first <= ?"
+            " ORDER BY first LIMIT ?",
+            source, trimmed, settled, most,
+        ):  # fmt: skip
+            # Oldest first and without gaps, even where the clock was set back in between.
+            if trimmed + count > settled or (before is not None and stored > before):
+                break
+            trimmed, pages, freed = trimmed + count, pages + 1, freed + size
+        if pages:
+            with self._db.transaction():
+                self._give_up(source, trimmed, freed, following - 1 - KNOWN_IDS)
+        return pages
+
+    def _give_up(self, source: int, upto: int, freed: int, unknown: int) -> None:
+        """The bytes of all events up to a number; and of pages that hold none but unknown ones also the index."""
         self._db.execute(
-            "UPDATE page SET body = NULL WHERE source = ? AND first <= ? AND stored < ?", source, last, before
+            "UPDATE page SET body = NULL WHERE source = ? AND first <= ? AND body IS NOT NULL", source, upto
         )
-        forgotten = self._db.value(
-            "SELECT coalesce(sum(length(idx) + length(times)), 0) FROM page WHERE source = ? AND body IS NULL"
-            " AND first + count <= ?",
-            source, following - KNOWN_IDS,
-        )  # fmt: skip
-        self._db.execute(
-            "DELETE FROM page WHERE source = ? AND body IS NULL AND first + count <= ?", source, following - KNOWN_IDS
+        whole = "FROM page WHERE source = ? AND first <= ? AND first + count - 1 <= ?"
+        forgotten = min(upto, unknown)
+        freed += self._db.value(
+            f"SELECT coalesce(sum(length(idx) + length(times)), 0) {whole}", source, forgotten, forgotten
         )
-        self._db.execute(
-            "UPDATE source SET bytes = bytes - ? WHERE id = ?", sum(length for _, length in rows) + forgotten, source
-        )
-        return len(rows)
+        self._db.execute(f"DELETE {whole}", source, forgotten, forgotten)
+        self._db.execute("UPDATE source SET trimmed = ?, bytes = bytes - ? WHERE id = ?", upto, freed, source)
 
     # -- figures -------------------------------------------------------------------------------------------------------
 
@@ -430,63 +463,85 @@ class Store:
         self._full = used >= self._max_bytes * (RESUME_BELOW if self._full else 1)
         sources = dict(self._sources)
         if self._full:
-            share = sum(source.bytes for source in sources.values()) / len(sources)
-            sources = {
-                name: msgspec.structs.replace(source, paused=source.bytes >= share) for name, source in sources.items()
-            }
+            share = min(self._max_bytes, sum(source.bytes for source in sources.values())) / max(1, len(sources))
+            for source in self._sources.values():
+                if source.bytes >= share and _has_backlog(source):
+                    sources[source.name] = msgspec.structs.replace(source, paused=True)
         return Figures(sources, used, self._max_bytes, self._full, self._dead_bytes)
 
     def _figures_of(self, name: str, horizon: int) -> SourceFigures:
         source, tenant, following, checkpoint, start, stored_horizon, size = self._db.rows(
             "SELECT id, tenant, next, checkpoint, start, horizon, bytes FROM source WHERE name = ?", name
         )[0]
+        dead: dict[str, dict[Reason, int]] = {}
+        kept: dict[str, int] = {}
+        for sink, reason, count, still in self._db.rows(
+            "SELECT sink, reason, count, kept FROM dead_count WHERE source = ?", source
+        ):
+            dead.setdefault(sink, {})[reason] = count
+            kept[sink] = kept.get(sink, 0) + still
+        stored = following - 1
         lanes = {
-            sink: self._lane_figures(source, following - 1, sink, began, position, filtered)
-            for sink, began, position, filtered in self._db.rows(
-                "SELECT sink, began, position, filtered FROM lane WHERE source = ? ORDER BY sink", source
+            sink: LaneFigures(
+                sink,
+                began,
+                position,
+                stored - position,
+                None if position == stored else _time_at(oldest, 0),
+                filtered,
+                dead.get(sink, {}),
+                kept.get(sink, 0),
             )
+            for sink, began, position, filtered, oldest in self._db.rows(_LANES, source)
         }
         known = self._sources[name].horizon if name in self._sources else None
         latest = max((at for at in (stored_horizon, known, horizon) if at), default=None)
-        return SourceFigures(
-            name, tenant, following - 1, checkpoint, start, latest, bytes=size, paused=False, lanes=lanes
-        )
-
-    def _lane_figures(
-        self, source: int, stored: int, sink: str, began: int, position: int, filtered: int
-    ) -> LaneFigures:
-        oldest = None
-        if position < stored:
-            first, times = self._db.rows(
-                "SELECT first, times FROM page WHERE source = ? AND first <= ? ORDER BY first DESC LIMIT 1",
-                source,
-                position + 1,
-            )[0]
-            oldest = _time_at(times, position + 1 - first)
-        dead = dict(self._db.rows("SELECT reason, count FROM dead_count WHERE source = ? AND sink = ?", source, sink))
-        kept = self._db.value("SELECT count(*) FROM dead_letter WHERE source = ? AND sink = ?", source, sink)
-        return LaneFigures(sink, began, position, stored - position, oldest, filtered, dead, kept)
+        return SourceFigures(name, tenant, stored, checkpoint, start, latest, bytes=size, paused=False, lanes=lanes)
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
 
 
-def _small(_first: int, count: int, raw_bytes: int, _times: bytes, _idx: bytes, body: bytes | None) -> bool:
-    return body is not None and count < SMALL_PAGE_EVENTS and raw_bytes < SMALL_PAGE_BYTES
+def _small(page: Packed) -> bool:
+    # A trimmed page has no body.
+    return page.count < SMALL_PAGE_EVENTS and page.raw_bytes < SMALL_PAGE_BYTES and bool(page.body)
+
+
+def _has_backlog(source: SourceFigures) -> bool:
+    return not source.lanes or any(lane.lag for lane in source.lanes.values())
 
 
 def _above(id_: str, highest: str) -> bool:
     return len(id_) == len(highest) and id_ > highest
 
 
-def _higher(stored: str, page: str) -> str:
-    if not page or (len(page) == len(stored) and page < stored):
-        return stored
-    return page
+def _rank(id_: str) -> tuple[int, str]:
+    return len(id_), id_
+
+
+def _all_above(ids: list[str], stored: str, highest: str) -> bool:
+    """Whether these, each once, are above the highest stored id and not above their page's own highest one.
+
+    An id above that one is none that the source orders: it would look new again when it comes again.
+    """
+    return (
+        len(set(ids)) == len(ids)
+        and set(map(len, ids)) == {len(stored)} == {len(highest)}
+        and min(ids) > stored
+        and max(ids) <= highest
+    )
 
 
 def _time_at(times: bytes, offset: int) -> int:
     return int.from_bytes(times[8 * offset : 8 * offset + 8], "little", signed=True)
+
+
+def _behind(position: int, pages: Sequence[tuple[int, bytes, bytes]]) -> Iterator[tuple[int, str, int]]:
+    """Number, id and time of each event of these pages behind a position."""
+    for first, times, idx in pages:
+        ids = unpack_index(idx).ids
+        for offset in range(max(0, position + 1 - first), len(ids)):
+            yield first + offset, ids[offset], _time_at(times, offset)
 
 
 def _reached(start: str, id_: str, time_ms: int) -> bool:

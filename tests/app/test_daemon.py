@@ -18,7 +18,7 @@ from shipper.simulator.server import Running
 from shipper.simulator.tenant import Tenant
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
-CLIENT = {"client_id": "canary-client", "client_secret": SECRETS["client_secret"], "plan": "none"}
+CLIENT: dict[str, Any] = {"client_id": "canary-client", "client_secret": SECRETS["client_secret"], "plan": "none"}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def lines(log: CapturingLogger) -> list[str]:
 def test_trouble_is_logged_at_its_edge_then_after_1_10_and_60_minutes_then_hourly() -> None:
     log, now = CapturingLogger(), [0.0]
     health = Health(log, lambda: now[0])
-    logged_at = []
+    logged_at: list[int] = []
     for second in range(0, 4 * 3600 + 1, 5):
         now[0] = second
         health.trouble("waiting", "server_error", "HTTP 503")

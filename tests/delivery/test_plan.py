@@ -85,6 +85,6 @@ def test_every_event_up_to_the_position_is_delivered_or_dead_and_never_both(
             dead += [burial.number for burial in ack.dead]
             position = ack.upto
             assert has.isdisjoint(dead)
-            assert {n for n in range(1, position + 1)} == {n for n in has if n <= position} | set(dead)
+            assert set(range(1, position + 1)) == {n for n in has if n <= position} | set(dead)
     assert dead == sorted(set(dead))
     assert set(dead) <= bad

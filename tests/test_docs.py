@@ -1,0 +1,83 @@
+"""What the documents say is true: links lead somewhere, commands and metrics exist, the reasons have their advice."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from shipper import exit_status
+from shipper.cli import main
+from shipper.reasons import HELD, REASONS, WHAT_TO_DO
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / name for name in ("README.md", "sinks/README.md", "shipper/DECISIONS.md", "CHANGELOG.md")]
+METRICS = (ROOT / "tests/app/golden/metrics.txt").read_text().split()
+
+
+def commands(group: click.Command, words: str = "shipper") -> set[str]:
+    """Every command as it is typed."""
+    if not isinstance(group, click.Group):
+        return {words}
+    return {words}.union(*(commands(command, f"{words} {name}") for name, command in group.commands.items()))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(((?!https?://)[^)#]+)", document.read_text())
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_and_metrics_that_are_named_exist(document: Path) -> None:
+    text = document.read_text()
+    known = commands(main)
+    typed = re.findall(r"(?:\$ |`)(shipper [a-z]+(?: (?:list|show|set)\b)?)", text)
+    assert [command for command in typed if command not in known] == []
+    named = set(re.findall(r"\bshipper_[a-z_]+\b", text))
+    assert named - set(METRICS) == set()
+
+
+def test_the_readme_shows_both_commands_of_a_fresh_machine_and_every_target_that_it_names_exists() -> None:
+    text, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"make ([a-z]+)", text))
+    assert {"demo", "test"} <= targets
+    assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+def test_the_readme_names_every_exit_status() -> None:
+    statuses = {value for name, value in vars(exit_status).items() if name.isupper()}
+    rows = re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {int(row) for row in rows} == statuses
+
+
+def test_the_readmes_configuration_is_one_that_loads(tmp_path: Path) -> None:
+    from shipper.config import load
+
+    example = re.search(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert example is not None
+    (tmp_path / "config.toml").write_text(example[1])
+    for secret in ("acme.client_secret", "siem.token"):
+        (tmp_path / secret).write_text("made-up")
+    settings = load(tmp_path / "config.toml", {})
+    assert (settings.sources["acme"].type, settings.sinks["siem"].type) == ("auth0", "splunk_hec")
+
+
+def test_every_reason_has_its_advice() -> None:
+    assert set(WHAT_TO_DO) == set(REASONS)
+    assert set(REASONS) >= HELD
+    assert all(text.endswith(".") for text in WHAT_TO_DO.values())
+
+
+def test_every_installed_package_is_locked_with_hashes_and_no_index_is_named() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for name, wanted in (
+        ("requirements.txt", project["project"]["dependencies"]),
+        ("requirements-dev.txt", project["dependency-groups"]["dev"]),
+    ):
+        text = (ROOT / name).read_text()
+        locked = {line.split("==")[0] for line in text.splitlines() if re.match(r"[a-z0-9]", line)}
+        assert {re.split(r"[>=;\[ ]", line)[0].replace(".", "-") for line in wanted} <= locked
+        assert text.count("==") <= text.count("--hash=sha256:")
+        assert not re.search(r"https?://|--(extra-)?index", text)
