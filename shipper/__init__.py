@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shipper.reasons import Reason
     from shipper.retry import retry_after_secs
     from shipper.secret import Secret
+    from shipper.shape.members import rename_member, replace_member
     from shipper.sink import (
         BatchLimits,
         Fatal,
@@ -42,6 +43,8 @@ _HOMES = {
     "SinkConfig": "shipper.sink",
     "Unavailable": "shipper.sink",
     "check_url": "shipper.sink",
+    "rename_member": "shipper.shape.members",
+    "replace_member": "shipper.shape.members",
     "retry_after_secs": "shipper.retry",
 }
 
@@ -62,6 +65,8 @@ __all__ = [
     "SinkConfig",
     "Unavailable",
     "check_url",
+    "rename_member",
+    "replace_member",
     "retry_after_secs",
 ]
 

@@ -59,6 +59,7 @@ class Delivery:
         self._failures = 0
         self._stopping = self._finishing = False
         self._writing = False
+        self._restamped = 0
 
     @property
     def idle(self) -> bool:
@@ -111,6 +112,7 @@ class Delivery:
         started = time.perf_counter()
         try:
             rest = await self._write(batch)
+            self._restamped = self._sink.restamped(batch)
         except Unavailable as outcome:
             return self._unavailable(outcome, numbers)
         except Rejected as outcome:
@@ -192,7 +194,16 @@ class Delivery:
             else:
                 self._failures = 0
                 self.health.fine(lag=self._lane.figures.lag)
+                self._tell_too_old(ack)
                 return
+
+    def _tell_too_old(self, ack: Ack) -> None:
+        """Once they are settled, so that each is counted once."""
+        given_up = sum(burial.reason == "too_old" for burial in ack.dead)
+        for action, events in (("restamp", self._restamped), ("dead_letter", given_up)):
+            self._metrics.too_old(action, events)
+        self.health.too_old(restamped=self._restamped, dead=given_up)
+        self._restamped = 0
 
 
 def place_of(error: BaseException) -> str:

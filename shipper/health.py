@@ -28,6 +28,8 @@ class Health:
         self.failures = 0
         self._next_line = 0.0
         self._lines = 0
+        self._too_old = 0
+        self._too_old_since = 0.0
 
     def trouble(self, state: State, reason: Reason, note: str, **context: object) -> None:
         """Another failure, or the first one. note: our own words, safe to log."""
@@ -71,6 +73,19 @@ class Health:
             for_secs=round(now - self.since, 1), **context,
         )  # fmt: skip
         self.state, self.reason, self.note, self.failures, self.since = "running", None, "", 0, now
+
+    def too_old(self, *, restamped: int, dead: int) -> None:
+        """So many of the events just settled were older than the destination takes: a line when it begins and ends."""
+        if restamped or dead:
+            if not self._too_old:
+                self._too_old_since = self._clock()
+                self._log.warning("too_old", restamped=restamped, dead_letters=dead, do=WHAT_TO_DO["too_old"])
+            self._too_old += restamped + dead
+        elif self._too_old:
+            self._log.info(
+                "no longer too_old", events=self._too_old, for_secs=round(self._clock() - self._too_old_since, 1)
+            )
+            self._too_old = 0
 
     @property
     def troubled_secs(self) -> float:

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from shipper.reasons import REASONS, Reason
 
+TOO_OLD_ACTIONS = ("restamp", "dead_letter")
 OUTCOMES = ("delivered", "unavailable", "rejected", "partly_rejected", "timeout", "bug")
 WRITE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 COMMIT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -47,6 +48,11 @@ class Metrics:
         self.odd_pages = self._counter("shipper_odd_pages", "Pages that only the tolerant splitter could read", source)
         self.writes = self._counter("shipper_writes", "Writes by outcome", [*lane, "outcome"])
         self.write_failures = self._counter("shipper_write_failures", "Failed writes by reason", [*lane, "reason"])
+        self.too_old = self._counter(
+            "shipper_events_too_old",
+            "Events older than the destination takes, by what became of them",
+            [*lane, "action"],
+        )
         self.write_secs = Histogram(
             "shipper_write_seconds", "Time of one write", ["sink"], buckets=WRITE_BUCKETS, registry=self.registry
         )
@@ -137,6 +143,7 @@ class LaneMetrics:
         self._secs = metrics.write_secs.labels(sink)
         self._outcomes = {outcome: metrics.writes.labels(source, sink, outcome) for outcome in OUTCOMES}
         self._failures = {reason: metrics.write_failures.labels(source, sink, reason) for reason in REASONS}
+        self._too_old = {action: metrics.too_old.labels(source, sink, action) for action in TOO_OLD_ACTIONS}
         metrics.delivery.add(sink, (), 0)
 
     def wrote(self, secs: float) -> None:
@@ -148,6 +155,10 @@ class LaneMetrics:
         self._outcomes[outcome].inc()
         if reason is not None:
             self._failures[reason].inc()
+
+    def too_old(self, action: str, events: int) -> None:
+        """So many settled events were older than the destination takes."""
+        self._too_old[action].inc(events)
 
     def delivered(self, times: Sequence[int], now: int) -> None:
         """Events of these times (milliseconds) are delivered."""

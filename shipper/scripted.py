@@ -65,16 +65,16 @@ class _Server(web.Server):
 
     def __init__(self, *args: Any, changed: Callable[[], None], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.open: set[object] = set()
+        self.open: dict[object, asyncio.Transport] = {}
         self._changed = changed
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
-        self.open.add(handler)
+        self.open[handler] = transport
         super().connection_made(handler, transport)
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        self.open.discard(handler)
+        self.open.pop(handler, None)
         self._changed()
 
 
@@ -130,12 +130,12 @@ class Destination:
         await self._wait(lambda: not self._server.open, within_secs)
 
     async def _wait(self, condition: Callable[[], bool], within_secs: float) -> None:
-        async def until() -> None:
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
+        await asyncio.wait_for(asyncio.wrap_future(self._submit(self._until(condition))), within_secs)
 
-        await asyncio.wait_for(asyncio.wrap_future(self._submit(until())), within_secs)
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     def _submit(self, work: Any) -> "Future[Any]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -153,6 +153,12 @@ class Destination:
 
     async def _stop(self) -> None:
         await self._runner.cleanup()
+        # A connection may be on its way in or out even now; a loop that stopped would leave its socket open.
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=1)
+        for transport in list(self._server.open.values()):
+            transport.abort()
+        await self._until(lambda: not self._server.open)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.content.read()

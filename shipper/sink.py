@@ -26,7 +26,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from shipper.event import Batch
-from shipper.http import Answer, HttpClient, HttpError, Tls, reason_of_status
+from shipper.http import Answer, HttpClient, HttpError, Tls, proxy_for, reason_of_status
 from shipper.reasons import Reason
 from shipper.retry import retry_after_secs
 from shipper.shape import envelope
@@ -162,6 +162,18 @@ class Sink(ABC):
 
     async def close(self) -> None:
         """Gives back what `open` took."""
+
+    def restamped(self, batch: Batch) -> int:
+        """How many events of a batch that was delivered went out with the write's time, their own being too old there.
+
+        A pure function of the batch, asked right after its delivery, so that delivery can count and tell them.
+        """
+        del batch
+        return 0
+
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy to this address, for a client that is not HttpSink's: `proxy`, else the environment's; or None."""
+        return proxy_for(url, self.config.proxy)
 
     def bodies(self, batch: Batch) -> list[bytes]:
         """Each event's JSON in the configured format, spliced from its raw bytes: one line without CR or LF."""

@@ -12,7 +12,7 @@ from shipper.cli import main
 from shipper.reasons import HELD, REASONS, WHAT_TO_DO
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / name for name in ("README.md", "sinks/README.md", "shipper/DECISIONS.md", "CHANGELOG.md")]
+DOCUMENTS = [ROOT / name for name in ("README.md", "sinks/README.md", "deploy/README.md", "shipper/DECISIONS.md", "CHANGELOG.md")]
 METRICS = (ROOT / "tests/app/golden/metrics.txt").read_text().split()
 
 
@@ -72,9 +72,11 @@ def test_every_reason_has_its_advice() -> None:
 
 def test_every_installed_package_is_locked_with_hashes_and_no_index_is_named() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"]
     for name, wanted in (
         ("requirements.txt", project["project"]["dependencies"]),
-        ("requirements-dev.txt", project["dependency-groups"]["dev"]),
+        ("requirements-build.txt", groups["build"]),
+        ("requirements-dev.txt", [line for line in groups["dev"] if isinstance(line, str)]),
     ):
         text = (ROOT / name).read_text()
         locked = {line.split("==")[0] for line in text.splitlines() if re.match(r"[a-z0-9]", line)}

@@ -94,7 +94,7 @@ class Database:
 
     def _create(self) -> None:
         """The file appears whole and private, or not at all."""
-        if self._log.exists():
+        if self._log_bytes():
             raise JournalBrokenError("io", f"{self._path}: is gone, but its {self._log.name} is there: put both back")
         new = self._path.with_name(f"{self._path.name}.new")
         new.unlink(missing_ok=True)

@@ -13,7 +13,10 @@ NETWORK_FILE_SYSTEMS = frozenset(
 """SQLite's write-ahead log needs memory that all users of the file share: one host (sqlite.org/wal.html)."""
 
 
-def prepare(state_dir: Path) -> Path:
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+def prepare(state_dir: Path, mounts: Path = MOUNTS) -> Path:
     """The journal's own directory (0700), made where it is missing. Raises JournalBrokenError."""
     directory = state_dir.absolute() / "journal"
     try:
@@ -21,7 +24,7 @@ def prepare(state_dir: Path) -> Path:
         directory.chmod(0o700)
     except OSError as error:
         raise _no_directory(directory, error) from None
-    kind = file_system(directory)
+    kind = file_system(directory, mounts)
     if kind in NETWORK_FILE_SYSTEMS or kind == "fuse" or kind.startswith("fuse."):
         raise JournalBrokenError(
             "io", f"{directory}: is on a network file system ({kind}), where a journal is not safe: use a local disk"
@@ -29,7 +32,7 @@ def prepare(state_dir: Path) -> Path:
     return directory
 
 
-def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+def file_system(path: Path, mounts: Path = MOUNTS) -> str:
     """The type of the file system that holds this path, "" where the system doesn't say.
 
     Walks down as the kernel does (proc(5), mountinfo): from a mount to the first of its children on the way. So a

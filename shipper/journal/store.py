@@ -169,15 +169,16 @@ class Store:
         """Adds the events, to the newest page while that is small. Returns by how many bytes the pages grew."""
         now = self._now()
         newest = self._db.rows(
-            "SELECT first, raw_before, count, raw_bytes, times, idx, body FROM page WHERE source = ?"
-            " ORDER BY first DESC LIMIT 1",
-            source,
-        )
+            "SELECT first, raw_before, count, raw_bytes, times, idx,"
+            " CASE WHEN count < ? AND raw_bytes < ? THEN body END"
+            " FROM page WHERE source = ? ORDER BY first DESC LIMIT 1",
+            SMALL_PAGE_EVENTS, SMALL_PAGE_BYTES, source,
+        )  # fmt: skip
         before = 0
         if newest:
             first, before, *columns = newest[0]
             old = Packed(*columns)
-            if _small(old):
+            if old.body is not None:  # small, and not trimmed
                 return self._join(source, first, old, events, now)
             before += old.raw_bytes
         new = pack(events, now)
@@ -354,9 +355,7 @@ class Store:
         source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
         position = self._lane(source, sink)[1]
         if upto >= following or not all(position < burial.number <= upto for burial in dead):
-            raise JournalError(
-                "bug", f"an ack of what does not wait: up to {upto}, stood at {position} of {following - 1}"
-            )
+            raise JournalError("bug", f"an ack of what does not wait: up to {upto} of {following - 1}, at {position}")
         added = 0
         with self._db.transaction():
             self._db.execute(
@@ -456,20 +455,21 @@ class Store:
 
     # -- figures -------------------------------------------------------------------------------------------------------
 
-    def _all_figures(self, changed: Sequence[str], horizon: int = 0) -> Figures:
+    def _all_figures(self, changed: Sequence[str], horizon: int | None = None) -> Figures:
         for name in changed:
             self._sources[name] = self._figures_of(name, horizon)
         used = self._db.used_bytes()
         self._full = used >= self._max_bytes * (RESUME_BELOW if self._full else 1)
         sources = dict(self._sources)
         if self._full:
-            share = min(self._max_bytes, sum(source.bytes for source in sources.values())) / max(1, len(sources))
-            for source in self._sources.values():
-                if source.bytes >= share and _has_backlog(source):
+            behind = [source for source in sources.values() if _has_backlog(source)]
+            share = min(self._max_bytes, sum(source.bytes for source in behind)) / max(1, len(sources))
+            for source in behind:
+                if source.bytes >= share:
                     sources[source.name] = msgspec.structs.replace(source, paused=True)
         return Figures(sources, used, self._max_bytes, self._full, self._dead_bytes)
 
-    def _figures_of(self, name: str, horizon: int) -> SourceFigures:
+    def _figures_of(self, name: str, horizon: int | None) -> SourceFigures:
         source, tenant, following, checkpoint, start, stored_horizon, size = self._db.rows(
             "SELECT id, tenant, next, checkpoint, start, horizon, bytes FROM source WHERE name = ?", name
         )[0]
@@ -495,16 +495,11 @@ class Store:
             for sink, began, position, filtered, oldest in self._db.rows(_LANES, source)
         }
         known = self._sources[name].horizon if name in self._sources else None
-        latest = max((at for at in (stored_horizon, known, horizon) if at), default=None)
+        latest = max((at for at in (stored_horizon, known, horizon) if at is not None), default=None)
         return SourceFigures(name, tenant, stored, checkpoint, start, latest, bytes=size, paused=False, lanes=lanes)
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
-
-
-def _small(page: Packed) -> bool:
-    # A trimmed page has no body.
-    return page.count < SMALL_PAGE_EVENTS and page.raw_bytes < SMALL_PAGE_BYTES and bool(page.body)
 
 
 def _has_backlog(source: SourceFigures) -> bool:

@@ -21,8 +21,8 @@ _NAMELESS = "simulated-"
 
 
 class Given:
-    """Events in the order in which the tenant serves them: by log_id, then those that have only an `_id`,
-    then those with neither (in the order of arrival, under a position of our own making)."""
+    """Events in the order in which the tenant serves them: by log_id, then those that have only an `_id` or
+    a log_id of that older form, then those with neither (in the order of arrival, under a position of our own making)."""
 
     def __init__(self, events: Iterable[bytes], *, backlog: int, rate: float, started: float) -> None:
         """With a rate (events a second), `backlog` are there at `started`, and the others come one by one."""
@@ -98,8 +98,9 @@ class Given:
 
     def _key(self, raw: bytes) -> tuple[int, str]:
         log_id, object_id = _names(raw)
-        if log_id:
+        if log_id and not _OBJECT_ID.fullmatch(log_id):
             return (0, log_id)
+        object_id = log_id or object_id
         if object_id:
             self._object_ids.add(object_id)
             return (1, object_id)
@@ -111,7 +112,7 @@ def _names(raw: bytes) -> tuple[str, str]:
     """(log_id, _id) of an event, empty where it has none; what isn't JSON is searched for both."""
     try:
         found = json.loads(raw.decode(errors="surrogateescape"), strict=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         texts = [pattern.findall(raw) for pattern in (_LOG_ID, _ID)]
         return tuple(found[-1].decode(errors="replace") if found else "" for found in texts)  # type: ignore[return-value]
     if not isinstance(found, dict):

@@ -32,6 +32,8 @@ from shipper.sources.trouble import Trouble
 SEARCH_MARGINS = (timedelta(minutes=10), timedelta(hours=2), timedelta(days=1), timedelta(days=40))
 SAFE_DISTANCE = timedelta(minutes=1)
 """How far before a wanted time a position that was found by search lies at least."""
+SMALLER_PAGE_SECS = 1.0
+"""Before a smaller part of an unreadable page: that is another question, so there is no cause to back off further."""
 GIVE_UP_SECS = 60.0
 """So long may trouble last where the source is read only once."""
 
@@ -193,7 +195,8 @@ class Auth0Source:
             return Trouble("bad_answer", "the page can't be split into events: fetching it again")
         if self._take > 1:
             self._take //= 2
-            return Trouble("bad_answer", f"the page stays unreadable: asking for {self._take} of its events")
+            note = f"the page stays unreadable: asking for {self._take} of its events"
+            return Trouble("bad_answer", note, retry_after=SMALLER_PAGE_SECS)
         beyond = checkpoint.by_link(answer.headers.getall("Link", []), self.api.hosts)
         id_ = from_of(beyond.link) if beyond is not None else ""
         return Trouble(

@@ -4,7 +4,7 @@ from shipper.reasons import Reason
 
 
 class Trouble(Exception):  # noqa: N818  named for what it says, like a sink's outcomes
-    """reason: why. note: our own words, safe to log. retry_after: seconds that the service asked for."""
+    """reason: why. note: our own words, safe to log. retry_after: seconds until the next try, where they are known."""
 
     def __init__(self, reason: Reason, note: str, *, retry_after: float | None = None) -> None:
         super().__init__(note)

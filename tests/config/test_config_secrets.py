@@ -1,17 +1,20 @@
 """Secrets: where they may stand, which place wins, and that they are shown nowhere."""
 
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from config_case import CANARY, SINK, SOURCE, WORKING, Case
+from config_case import CANARY, SINK, SINKS, SOURCE, WORKING, Case
 
-from shipper.config import ConfigError, masked, to_toml
+from shipper.config import ConfigError, load, masked, to_toml
 
 TOKEN, TOKEN_FILE = "SHIPPER_SINKS__SIEM__TOKEN", "SHIPPER_SINKS__SIEM__TOKEN_FILE"
 BARE_SINK = '[sinks.siem]\ntype = "hec"\nurl = "https://splunk.example:8088"\n'
 BARE = SOURCE + BARE_SINK
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -120,10 +123,28 @@ def test_a_file_that_holds_no_secret_is_named_with_its_key(case: Case) -> None:
             assert CANARY not in line
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+@contextmanager
+def nobody_special(directory: Path) -> Iterator[None]:
+    """Root may read every file, so where root runs the tests, this part runs as somebody else."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for folder in (directory, *directory.parents):
+        if not folder.stat().st_mode & stat.S_IXOTH:
+            folder.chmod(0o755)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
 def test_a_file_that_may_not_be_read_is_named_with_its_key(case: Case) -> None:
     (case.directory / "beside.secret").chmod(0)
-    assert "can't be used (Permission denied)" in case.problem(BARE + 'token_file = "beside.secret"\n')
+    case.write("config.toml", BARE + 'token_file = "beside.secret"\n')
+    with nobody_special(case.directory), pytest.raises(ConfigError) as caught:
+        load(case.directory / "config.toml", {}, sink_types=SINKS)
+    assert "can't be used (Permission denied)" in str(caught.value)
 
 
 def test_a_folder_among_the_credentials_is_no_credential(case: Case) -> None:

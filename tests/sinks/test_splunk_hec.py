@@ -313,7 +313,7 @@ def test_a_single_large_event_is_named_as_too_large(events: list[Event], number:
     assert (outcome.reason, set(outcome.only)) == ("too_large", {number})
 
 
-@pytest.mark.parametrize("reply", [b"", b"<html>", {"code": 6, "invalid-event-number": 0}])
+@pytest.mark.parametrize("reply", [b"", b"<html>", {"code": 6, "invalid-event-number": 0}, {"code": 9}, {"code": 5}])
 def test_413_is_halved(reply: object) -> None:
     outcome = judged(make_batch(3), 413, reply)
     assert isinstance(outcome, Rejected)

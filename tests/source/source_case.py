@@ -20,7 +20,9 @@ from shipper.journal.sqlite import SqliteJournal, SqliteLane, SqliteSource
 from shipper.metrics import Metrics
 from shipper.retry import Backoff
 from shipper.secret import Secret
-from shipper.simulator import Answer, Asked, Running, Tenant, serve
+from shipper.simulator.answer import Answer, Asked
+from shipper.simulator.server import Running, serve
+from shipper.simulator.tenant import Tenant
 from shipper.sources.auth0 import Auth0Source
 from shipper.sources.auth0_config import Auth0Config
 from shipper.sources.chain import Checkpoint

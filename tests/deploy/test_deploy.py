@@ -1,0 +1,143 @@
+"""What lies in deploy/, checked by the tools of those who will run it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shipper.config import load
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+METRICS = {line.split()[0] for line in (ROOT / "tests/app/golden/metrics.txt").read_text().splitlines()}
+
+
+def tool(name: str) -> str:
+    """The tool's path; where CI lacks one, that is a failure, elsewhere a reason to skip."""
+    found = shutil.which(name, path=f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}")
+    if found is None and os.environ.get("CI"):
+        pytest.fail(f"{name} is missing: .ci/run has to install it")
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def run(*words: str, **options: Any) -> str:
+    """The tool's whole output; it has to succeed."""
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+# -- systemd -----------------------------------------------------------------------------------------------------------
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    # The program is looked for at its place, so the check gets a unit that names one which is there.
+    unit = (DEPLOY / "systemd/shipper.service").read_text()
+    here = unit.replace("/opt/shipper/bin/shipper", sys.executable)
+    assert here != unit
+    (tmp_path / "shipper.service").write_text(here)
+    drop_in = tmp_path / "shipper.service.d"
+    drop_in.mkdir()
+    shutil.copy(DEPLOY / "systemd/credentials.conf", drop_in)
+    # It ends with 0 whatever it found, so what counts is that it found nothing to say.
+    said = run(tool("systemd-analyze"), "verify", str(tmp_path / "shipper.service"))
+    assert [line for line in said.splitlines() if "shipper" in line] == []
+
+
+def test_systemd_rates_the_unit_as_hardened() -> None:
+    unit = str(DEPLOY / "systemd/shipper.service")
+    run(tool("systemd-analyze"), "security", "--offline=true", "--threshold=20", unit)
+
+
+def test_the_credentials_are_named_as_the_settings_are_found(tmp_path: Path) -> None:
+    names = re.findall(r"^LoadCredential=([^:]+):", (DEPLOY / "systemd/credentials.conf").read_text(), re.MULTILINE)
+    for name in names:
+        (tmp_path / name).write_text("made-up")
+    text = (ROOT / "config.example.toml").read_text()
+    (tmp_path / "config.toml").write_text(re.sub(r"(?m)^(client_secret_file|token_file) = .*$", "", text))
+    settings = load(tmp_path / "config.toml", {"CREDENTIALS_DIRECTORY": str(tmp_path), "STATE_DIRECTORY": "/var/lib/x"})
+    assert {f"sinks.{name}" for name in settings.sinks if settings.sinks[name].type != "stdout"} <= {
+        name.rpartition(".")[0] for name in names
+    }
+    assert settings.state_dir == Path("/var/lib/x")
+
+
+# -- container ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_dockerfile_passes_its_linter() -> None:
+    run(tool("hadolint"), str(DEPLOY / "container/Dockerfile"))
+
+
+def test_every_file_that_the_image_copies_is_there_and_not_ignored() -> None:
+    text = (DEPLOY / "container/Dockerfile").read_text()
+    kept = {line[1:].removesuffix("/**") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"}
+    copied = [name for line in re.findall(r"^COPY (?!--from)(.*)", text, re.MULTILINE) for name in line.split()[:-1]]
+    assert set(copied) <= kept
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+
+
+# -- Kubernetes --------------------------------------------------------------------------------------------------------
+
+
+def rendered() -> list[dict[str, Any]]:
+    text = run(tool("kubectl"), "kustomize", str(DEPLOY / "kubernetes/base"))
+    return list(yaml.safe_load_all(text))
+
+
+def test_the_base_renders_to_objects_that_kubernetes_knows(tmp_path: Path) -> None:
+    objects = rendered()
+    assert sorted(one["kind"] for one in objects) == ["ConfigMap", "ServiceAccount", "StatefulSet"]
+    for index, one in enumerate(objects):
+        (tmp_path / f"{index}.yaml").write_text(yaml.safe_dump(one))
+        run(tool("kubernetes-validate"), "--strict", str(tmp_path / f"{index}.yaml"))
+
+
+def test_the_rendered_configuration_passes_check_offline(tmp_path: Path) -> None:
+    config = next(one for one in rendered() if one["kind"] == "ConfigMap")["data"]["config.toml"]
+    mounted = "/run/secrets/shipper"
+    names = re.findall(rf"{mounted}/(\S+)\"", config)
+    assert names
+    for name in names:
+        (tmp_path / name).write_text("made-up")
+    (tmp_path / "config.toml").write_text(config.replace(mounted, str(tmp_path)))
+    said = run(sys.executable, "-m", "shipper", "check", "--offline", "--config", str(tmp_path / "config.toml"))
+    assert "1 sources, 1 sinks" in said
+    assert tomllib.loads(config)["admin"]["listen"].startswith("0.0.0.0:")
+
+
+# -- Prometheus --------------------------------------------------------------------------------------------------------
+
+
+def test_prometheus_accepts_the_rules_and_the_example() -> None:
+    run(tool("promtool"), "check", "rules", str(DEPLOY / "prometheus/alerts.yml"))
+    run(tool("promtool"), "check", "config", str(DEPLOY / "prometheus/scrape.yml"))
+
+
+def test_the_rules_name_metrics_that_exist() -> None:
+    text = (DEPLOY / "prometheus/alerts.yml").read_text()
+    assert set(re.findall(r"\bshipper_[a-z_]+\b", text)) <= METRICS
+
+
+def test_every_alert_stands_in_the_runbook() -> None:
+    rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
+    alerts = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
+    runbook = (DEPLOY / "README.md").read_text()
+    assert len(alerts) == 3
+    assert [alert for alert in alerts if f"| {alert} |" not in runbook] == []
+
+
+def test_an_alert_fires_for_what_it_means_and_stays_silent_for_a_quiet_tenant(tmp_path: Path) -> None:
+    shutil.copy(DEPLOY / "prometheus/alerts.yml", tmp_path)
+    shutil.copy(Path(__file__).parent / "alerts_test.yml", tmp_path)
+    run(tool("promtool"), "test", "rules", str(tmp_path / "alerts_test.yml"))
