@@ -30,9 +30,9 @@ def main() -> None:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
         rows += ROWS[name](size)
     print(f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f} before")
-    mode = "quick" if asked.quick else "full"
-    print(f"{mode}: {size.cpu_events:,} events for CPU, {size.drain_events:,} for drain, {size.pairs} pairs in turn;")
-    print(f"median (least to most); took {time.monotonic() - began:.0f} s\n")
+    counts = f"{size.cpu_events:,} events for CPU, {size.drain_events:,} for drain, {size.memory_events:,} for memory"
+    print(f"{'quick' if asked.quick else 'full'}: {counts};")
+    print(f"{size.pairs} pairs in turn, median (least to most); took {time.monotonic() - began:.0f} s\n")
     print(table(rows))
 
 

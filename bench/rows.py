@@ -133,7 +133,7 @@ def memory(size: Size) -> list[Row]:
             raise RuntimeError("events are missing: this run measures nothing")
     return [
         _judged(f"memory peak, HEC down, {count:,} events, MB", filled, 120),
-        _judged(f"the same, above its level at {EARLY:,}, MB", filled - level, 10),
+        _judged(f"the same, above its level at {EARLY:,}, MB", filled - level, 10, ".1f"),
         _judged("memory peak, HEC back, backlog drained, MB", drained, 120),
     ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shipper.event import Batch, Event, Origin
-    from shipper.http import Answer
+    from shipper.http import Answer, HttpClient
     from shipper.reasons import Reason
     from shipper.retry import retry_after_secs
     from shipper.secret import Secret
@@ -32,6 +32,7 @@ _HOMES = {
     "BatchLimits": "shipper.sink",
     "Event": "shipper.event",
     "Fatal": "shipper.sink",
+    "HttpClient": "shipper.http",
     "HttpSink": "shipper.sink",
     "Origin": "shipper.event",
     "Reason": "shipper.reasons",
@@ -54,6 +55,7 @@ __all__ = [
     "BatchLimits",
     "Event",
     "Fatal",
+    "HttpClient",
     "HttpSink",
     "Origin",
     "Reason",

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from shipper.event import Batch, Origin
+from shipper.event import Batch, Notice, Origin
 from shipper.health import Health, State
 from shipper.journal import LaneHandle, Limits, NoRoomError, Stretch
 from shipper.metrics import LaneMetrics
@@ -49,7 +49,8 @@ class Delivery:
     ) -> None:
         batch, request = sink.config.batch, sink.config.request
         self._lane, self._sink, self._origin = lane, sink, origin
-        self._limits = Limits(batch.max_events, batch.max_bytes, sink.overhead, batch.timeout_secs)
+        bodies = sink.bodies_per_write
+        self._limits = Limits(batch.max_events * bodies, batch.max_bytes * bodies, sink.overhead, batch.timeout_secs)
         self._backoff = backoff or Backoff(request.retry_initial_backoff_secs, request.retry_max_duration_secs)
         self._slots, self.health, self._metrics = slots, health, metrics
         self._eager, self._alone = eager, alone
@@ -105,10 +106,9 @@ class Delivery:
         """One write, the plan's answer to its outcome, and the seconds to wait before the next."""
         numbers = self._plan.take(stretch.first, stretch.last)
         events = [stretch.events[n - stretch.first] for n in numbers]
-        if self._sink.replays_batches:
-            await self._lane.reserve(stretch.first, stretch.last)
+        replayed = self._sink.replays_batches and await self._lane.reserve(stretch.first, stretch.last)
         self._attempt += 1
-        batch = Batch(self._origin, events, int(self._clock() * 1000), self._attempt)
+        batch = Batch(self._origin, events, int(self._clock() * 1000), self._attempt, replayed, self._tell)
         started = time.perf_counter()
         try:
             rest = await self._write(batch)
@@ -127,8 +127,12 @@ class Delivery:
         self._metrics.delivered([event.time for event in events], int(self._clock() * 1000))
         return self._progress(self._plan.delivered()), rest or 0.0
 
+    def _tell(self, notice: Notice, note: str) -> None:
+        self._metrics.notice(notice)
+        self.health.notice(notice, note)
+
     async def _write(self, batch: Batch) -> float | None:
-        limit = self._sink.config.request.timeout_secs
+        limit = self._sink.deadline_secs
         try:
             async with asyncio.timeout(limit + GRACE_SECS):
                 return await self._sink.write(batch)

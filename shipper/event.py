@@ -1,6 +1,7 @@
 """What moves: an event, the page it came in, and the batch in which it goes out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import msgspec
 
@@ -53,14 +54,33 @@ class Origin(msgspec.Struct, frozen=True):
     tenant: str
 
 
+Notice = Literal["key_conflict", "unverified"]
+"""What a person should know of although nothing fails.
+
+key_conflict: something else stands under the name that a batch should get there, so it got another name.
+unverified: something stands under it, the sink may not look what, and took it for an earlier write of the same batch.
+"""
+
+NOTICES: tuple[Notice, ...] = get_args(Notice)
+
+
+def _to_nobody(notice: Notice, note: str) -> None:
+    """Where a batch is made without a lane: nobody listens."""
+
+
 class Batch(msgspec.Struct, frozen=True):
     """Consecutive events of one lane, at least one, for one write.
 
     now: milliseconds since 1970 UTC when this attempt began.
     attempt: 1 for the first write of these events since the process started, then 2, 3, …
+    replayed: an earlier write, perhaps of an earlier process, may have brought these events to the destination. Known
+    only for a sink that sets `replays_batches`.
+    tell: counts a notice and logs it; its note is our own words, safe to log. To be called on the event loop.
     """
 
     source: Origin
     events: Sequence[Event]
     now: int
     attempt: int = 1
+    replayed: bool = False
+    tell: Callable[[Notice, str], None] = _to_nobody

@@ -7,6 +7,7 @@ how long it lasted. One word for the reason stands in every place where it shows
 from collections.abc import Callable
 from typing import Any, Literal
 
+from shipper.event import Notice
 from shipper.reasons import WHAT_TO_DO, Reason
 
 State = Literal["running", "waiting", "held", "paused", "disabled"]
@@ -30,6 +31,7 @@ class Health:
         self._lines = 0
         self._too_old = 0
         self._too_old_since = 0.0
+        self._noticed: dict[Notice, tuple[float, int]] = {}
 
     def trouble(self, state: State, reason: Reason, note: str, **context: object) -> None:
         """Another failure, or the first one. note: our own words, safe to log."""
@@ -73,6 +75,16 @@ class Health:
             for_secs=round(now - self.since, 1), **context,
         )  # fmt: skip
         self.state, self.reason, self.note, self.failures, self.since = "running", None, "", 0, now
+
+    def notice(self, notice: Notice, note: str) -> None:
+        """What a person should know of although nothing fails: the first one is logged, and then one an hour."""
+        now = self._clock()
+        next_line, untold = self._noticed.get(notice, (now, 0))
+        if now >= next_line:
+            line = self._log.error if notice == "key_conflict" else self._log.warning
+            line(notice, note=note, times=untold + 1)
+            next_line, untold = now + _REPEAT_AFTER_SECS[-1], -1
+        self._noticed[notice] = (next_line, untold + 1)
 
     def too_old(self, *, restamped: int, dead: int) -> None:
         """So many of the events just settled were older than the destination takes: a line when it begins and ends."""

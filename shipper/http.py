@@ -74,17 +74,18 @@ class HttpClient:
     """One pool of connections with one trust and one proxy setting.
 
     proxy: a URL; "" for what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say; "none" for a direct connection.
+    cookies: keep them, for load balancers that go by them.
     """
 
-    def __init__(self, *, proxy: str = "", tls: Tls | None = None, user_agent: str = "") -> None:
+    def __init__(self, *, proxy: str = "", tls: Tls | None = None, cookies: bool = False) -> None:
         self._proxy = proxy
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=64, ssl=(tls or Tls()).context()),
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
             max_field_size=MAX_HEADER_BYTES,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": user_agent or "identity-log-shipper", "Accept-Encoding": "gzip"},
+            cookie_jar=aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "identity-log-shipper", "Accept-Encoding": "gzip"},
         )
 
     async def close(self) -> None:

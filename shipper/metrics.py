@@ -12,6 +12,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from shipper.event import NOTICES, Notice
 from shipper.reasons import REASONS, Reason
 
 TOO_OLD_ACTIONS = ("restamp", "dead_letter")
@@ -52,6 +53,9 @@ class Metrics:
             "shipper_events_too_old",
             "Events older than the destination takes, by what became of them",
             [*lane, "action"],
+        )
+        self.notices = self._counter(
+            "shipper_notices", "What a person should know of although nothing fails", [*lane, "notice"]
         )
         self.write_secs = Histogram(
             "shipper_write_seconds", "Time of one write", ["sink"], buckets=WRITE_BUCKETS, registry=self.registry
@@ -144,6 +148,7 @@ class LaneMetrics:
         self._outcomes = {outcome: metrics.writes.labels(source, sink, outcome) for outcome in OUTCOMES}
         self._failures = {reason: metrics.write_failures.labels(source, sink, reason) for reason in REASONS}
         self._too_old = {action: metrics.too_old.labels(source, sink, action) for action in TOO_OLD_ACTIONS}
+        self._notices = {notice: metrics.notices.labels(source, sink, notice) for notice in NOTICES}
         metrics.delivery.add(sink, (), 0)
 
     def wrote(self, secs: float) -> None:
@@ -159,6 +164,10 @@ class LaneMetrics:
     def too_old(self, action: str, events: int) -> None:
         """So many settled events were older than the destination takes."""
         self._too_old[action].inc(events)
+
+    def notice(self, notice: Notice) -> None:
+        """A sink told something."""
+        self._notices[notice].inc()
 
     def delivered(self, times: Sequence[int], now: int) -> None:
         """Events of these times (milliseconds) are delivered."""

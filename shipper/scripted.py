@@ -264,7 +264,7 @@ def odd_events() -> list[Event]:
 
 
 def make_batch(events: Sequence[Event] | int = 3, *, source: str = "acme", attempt: int = 1) -> Batch:
-    """A batch of these events, or of so many made-up ones, of a made-up tenant."""
+    """A batch of these events, or of so many made-up ones, of a made-up tenant; written an hour after the first."""
     events = make_events(events) if isinstance(events, int) else events
     origin = Origin(name=source, type="auth0", host=f"{source}.us.auth0.com", tenant=source)
-    return Batch(source=origin, events=events, now=1_767_312_000_000, attempt=attempt)
+    return Batch(source=origin, events=events, now=1_767_229_200_000, attempt=attempt)

@@ -146,8 +146,16 @@ class Sink(ABC):
     overhead: int = 200
     """At most so many bytes does an event take in the body beyond its own: envelope, separators."""
 
+    bodies_per_write: int = 1
+    """One write may carry so many times what `batch` allows, in as many requests."""
+
     def __init__(self, config: SinkConfig) -> None:
         self.config: Any = config
+
+    @property
+    def deadline_secs(self) -> float:
+        """How long one write may take in all."""
+        return float(self.config.request.timeout_secs)
 
     async def open(self) -> None:
         """Makes clients and sessions. Must not need the destination."""
@@ -218,7 +226,7 @@ class HttpSink(Sink):
 
     async def open(self) -> None:
         """Makes the pool of connections; connects nowhere."""
-        self._client = HttpClient(proxy=self.config.proxy, tls=self.config.tls)
+        self._client = self.client()
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -237,11 +245,16 @@ class HttpSink(Sink):
             raise Unavailable("auth", f"the file of a secret can't be read ({error.strerror})") from None
         return self.judge(batch, await self.exchange(request))
 
-    async def exchange(self, request: Request) -> Answer:
+    def client(self, *, cookies: bool = False) -> HttpClient:
+        """A pool of connections with this sink's proxy and trust, for whoever needs one of its own."""
+        return HttpClient(proxy=self.config.proxy, tls=self.config.tls, cookies=cookies)
+
+    async def exchange(self, request: Request, client: HttpClient | None = None) -> Answer:
         """Sends the request once. Raises Unavailable where no whole answer comes back."""
-        assert self._client is not None, "open() comes before write()"  # noqa: S101  a caller's bug, not an input
+        client = client or self._client
+        assert client is not None, "open() comes before write()"  # noqa: S101  a caller's bug, not an input
         try:
-            return await self._client.exchange(
+            return await client.exchange(
                 request.method,
                 request.url,
                 headers=request.headers,

@@ -4,19 +4,21 @@ Splunk docs: "HTTP Event Collector REST API endpoints" and "Troubleshoot HTTP Ev
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
+from uuid import UUID, uuid4
 
 import msgspec
 from isal import igzip
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shipper import (
     Answer,
     Batch,
     BatchLimits,
     Event,
+    HttpClient,
     HttpSink,
     Origin,
     Reason,
@@ -28,6 +30,7 @@ from shipper import (
     check_url,
     retry_after_secs,
 )
+from sinks.splunk_ack import DISABLED, Channel
 
 REST_SECS = 1.0
 """What a lane rests when Splunk says that its queue fills: a token of patience, its 429 would cost a whole backoff."""
@@ -77,8 +80,18 @@ _CODES: Final[dict[int, tuple[Reason, str]]] = {
 """Codes that say nothing about a single event, in our own words: Splunk's may quote what was sent."""
 
 
+class Acknowledgements(BaseModel):
+    """Indexer acknowledgement. max_pending: bodies of one write, acknowledged together within timeout_secs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = False
+    timeout_secs: float = Field(default=300.0, gt=0, le=3600)
+    max_pending: int = Field(default=16, ge=1, le=1000)
+
+
 class SplunkHec(HttpSink):
-    """Writes to `/services/collector/event`. Delivered: HTTP 200 with code 0, 24 or 25."""
+    """Writes to `/services/collector/event`. Delivered: HTTP 200 with code 0, 24 or 25; acknowledged, where enabled."""
 
     class Config(SinkConfig):
         """Settings. "" means: index, the token's default; source and sourcetype, the source's type."""
@@ -91,6 +104,7 @@ class SplunkHec(HttpSink):
         sourcetype: str = ""
         # 1 MB before compression is what Splunk Cloud documents as its limit.
         batch: BatchLimits = BatchLimits(max_events=1000, max_bytes=1_000_000)
+        acknowledgements: Acknowledgements = Acknowledgements()
 
     def __init__(self, config: SinkConfig) -> None:
         super().__init__(config)
@@ -98,6 +112,97 @@ class SplunkHec(HttpSink):
         framing = b'{"time":' + b"x" * _LONGEST_TIME + self._metadata(longest) + b"}"
         body = b'{"log_id":"","tenant_name":"","data":}'
         self.overhead = len(framing) + len(body) + _LONGEST_ID + _LONGEST_TENANT
+        acknowledgements = self.config.acknowledgements
+        self.bodies_per_write = acknowledgements.max_pending if acknowledgements.enabled else 1
+        self._process: UUID = uuid4()
+        self._channels: dict[str, Channel] = {}
+        self._generation = 0
+
+    @property
+    def deadline_secs(self) -> float:
+        """With acknowledgement, a write lasts until the indexers have answered."""
+        acknowledgements = self.config.acknowledgements
+        waiting = acknowledgements.timeout_secs if acknowledgements.enabled else 0.0
+        return float(self.config.request.timeout_secs * self.bodies_per_write + waiting)
+
+    async def close(self) -> None:
+        """Closes the connections of all channels, too."""
+        for lane in list(self._channels):
+            await self._leave(lane)
+        await super().close()
+
+    async def write(self, batch: Batch) -> float | None:
+        """One body; with acknowledgement several, and then their acknowledgements."""
+        if not self.config.acknowledgements.enabled:
+            return await super().write(batch)
+        lane = batch.source.name
+        if lane not in self._channels:
+            self._generation += 1
+            client = self.client(cookies=True)
+            self._channels[lane] = Channel(self._process, lane, self._generation, client)
+        channel = self._channels[lane]
+        try:
+            ids, rest = await self._post_all(batch, channel)
+            patience = self.config.acknowledgements.timeout_secs
+            await channel.confirmed(ids, self._ask, lambda answer: self._ack_refusal(batch, answer), patience)
+        except Unavailable as outcome:
+            if outcome.reason == "unacknowledged":
+                await self._leave(lane)
+            raise
+        return rest
+
+    async def _leave(self, lane: str) -> None:
+        await self._channels.pop(lane).client.close()
+
+    async def _post_all(self, batch: Batch, channel: Channel) -> tuple[set[int], float | None]:
+        """Posts the batch in bodies of the configured size; a refusal names its event within the whole batch."""
+        ids: set[int] = set()
+        rest: float | None = None
+        for first, part in self._parts(batch):
+            request = self.request(part)
+            request = Request(url=request.url, headers={**request.headers, **channel.headers}, body=request.body)
+            answer = await self.exchange(request, channel.client)
+            try:
+                rest = self.judge(part, answer) or rest
+            except Rejected as rejected:
+                raise _within(batch, first, part, rejected) from None
+            ids.add(self._ack_id(answer))
+        return ids, rest
+
+    def _parts(self, batch: Batch) -> list[tuple[int, Batch]]:
+        """The batch in consecutive parts, each with the index of its first event."""
+        limits = self.config.batch
+        parts: list[tuple[int, Batch]] = []
+        first, size = 0, 0
+        for index, event in enumerate(batch.events):
+            size += len(event.raw) + self.overhead
+            if index > first and (size > limits.max_bytes or index - first >= limits.max_events):
+                parts.append((first, msgspec.structs.replace(batch, events=batch.events[first:index])))
+                first, size = index, len(event.raw) + self.overhead
+        parts.append((first, msgspec.structs.replace(batch, events=batch.events[first:])))
+        return parts
+
+    def _ack_id(self, answer: Answer) -> int:
+        id_ = _reply(answer.body).get("ackId")
+        if isinstance(id_, int) and not isinstance(id_, bool):
+            return id_
+        raise Unavailable(
+            "refused", "the answer holds no ackId: enable acknowledgement for the token, or not for this sink"
+        )
+
+    async def _ask(self, body: bytes, headers: Mapping[str, str], client: HttpClient) -> Answer:
+        request = self._post(body, dict(headers))
+        url = f"{self.config.url}/services/collector/ack"
+        return await self.exchange(Request(url=url, headers=request.headers, body=body), client)
+
+    def _ack_refusal(self, batch: Batch, answer: Answer) -> Unavailable:
+        """What a bad answer of the acknowledgement endpoint means: never that events are refused, or delivered."""
+        code = _number(_reply(answer.body).get("code"))
+        if code == DISABLED:
+            note = "HEC code 14: acknowledgement is disabled for the token: enable it there, or disable it here"
+            return Unavailable("refused", note)
+        outcome = self._by_code(batch, answer, code)
+        return outcome if isinstance(outcome, Unavailable) else Unavailable("bad_answer", outcome.note)
 
     def request(self, batch: Batch) -> Request:
         """All envelopes one after another, compressed; the same batch gives the same bytes."""
@@ -183,6 +288,17 @@ class SplunkHec(HttpSink):
         if answer.status == 415:
             return Unavailable("refused", "HTTP 415: gzip is not accepted", retry_after=retry_after)
         return self.by_status(batch, answer, detail=answer.body.decode("utf-8", "replace"))
+
+
+def _within(batch: Batch, first: int, part: Batch, rejected: Rejected) -> Rejected:
+    """A part's refusal, as one of the whole batch. Of the other parts nothing is known: none was acknowledged."""
+    if rejected.only is not None:
+        only = {first + index: words for index, words in rejected.only.items()}
+    elif len(part.events) == 1 and len(batch.events) > 1:
+        only = {first: rejected.detail}
+    else:
+        return rejected
+    return Rejected(rejected.reason, rejected.note, only=only, own=rejected.own)
 
 
 def epoch_secs(event: Event) -> float:

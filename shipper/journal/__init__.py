@@ -178,8 +178,11 @@ class LaneHandle(Protocol):
     async def read(self, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
         """The events behind this number, up to the limits, or exactly up to a number; None where none waits."""
 
-    async def reserve(self, first: int, last: int) -> None:
-        """Records that exactly this range is about to be written, and would be again after a crash."""
+    async def reserve(self, first: int, last: int) -> bool:
+        """Records that exactly this range is about to be written, and would be again after a crash.
+
+        True: it was recorded already, so that an earlier write may have brought it to the destination.
+        """
 
     async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
         """Moves the position; all events up to it are settled, those named as dead letters. One transaction."""

@@ -212,9 +212,9 @@ class SqliteLane:
         """The events behind this number."""
         return await self._journal.run(self._store.read, self._source, self._sink, after, limits, upto)
 
-    async def reserve(self, first: int, last: int) -> None:
-        """Records the range that is about to be written."""
-        await self._journal.run(self._store.reserve, self._source, self._sink, first, last)
+    async def reserve(self, first: int, last: int) -> bool:
+        """Records the range that is about to be written; True: it was recorded already."""
+        return await self._journal.run(self._store.reserve, self._source, self._sink, first, last)
 
     async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
         """Moves the position; one transaction with the dead letters."""

@@ -338,14 +338,17 @@ class Store:
                 return events
         raise JournalError("bug", f"event {number + 1} is not there although its lane has not settled it")
 
-    def reserve(self, name: str, sink: str, first: int, last: int) -> None:
-        """Records the range that is about to be written."""
+    def reserve(self, name: str, sink: str, first: int, last: int) -> bool:
+        """Records the range that is about to be written; True: it was recorded already."""
+        source = self._db.value("SELECT id FROM source WHERE name = ?", name)
+        if self._lane(source, sink)[2:] == (first, last):
+            return True
         with self._db.transaction():
             self._db.execute(
-                "UPDATE lane SET reserved_first = ?, reserved_last = ?"
-                " WHERE sink = ? AND source = (SELECT id FROM source WHERE name = ?)",
-                first, last, sink, name,
+                "UPDATE lane SET reserved_first = ?, reserved_last = ? WHERE source = ? AND sink = ?",
+                first, last, source, sink,
             )  # fmt: skip
+        return False
 
     def ack(self, name: str, sink: str, upto: int, dead: Sequence[Burial]) -> None:
         """Moves the lane's position and buries the named events, in one transaction.

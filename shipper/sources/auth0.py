@@ -191,7 +191,7 @@ class Auth0Source:
             return Trouble("bad_answer", f"HTTP 200 but no JSON array: is {self._config.origin} the tenant's address?")
         # The first time it may have been cut off on its way. A page that stays unreadable is asked for in halves.
         self._unreadable += 1
-        if self._unreadable == 1:
+        if self._unreadable == 1 and self._take == TAKE:
             return Trouble("bad_answer", "the page can't be split into events: fetching it again")
         if self._take > 1:
             self._take //= 2

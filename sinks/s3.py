@@ -1,0 +1,322 @@
+"""S3, exactly once: a batch becomes one object for each hour of its events' time (UTC), under a key that it determines.
+
+The journal hands out the very same batches again after a crash, so a repeated write finds its own object in place
+(`If-None-Match: *` answers 412) instead of making a second one. What is in place is compared by `content-sha256`, the
+hash of the lines before compression, so that another version's compressor makes no difference.
+
+Amazon S3 docs: "How to prevent object overwrites with conditional writes", "Checking object integrity". boto3 blocks, so
+every write has a daemon thread of its own: one that hangs keeps no other from running, and not the process from ending.
+"""
+
+import asyncio
+import hashlib
+import re
+import sys
+import threading
+from base64 import b64encode
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, TypeVar
+
+from isal import igzip
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from shipper import Batch, BatchLimits, Origin, Rejected, Sink, SinkConfig, Unavailable, check_url
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+if TYPE_CHECKING:
+    from sinks.s3_store import Store
+
+MOST_CONFLICTS = 20
+"""So many strangers' objects under the names of one: then something is wrong that more names don't heal."""
+
+PROBE = b"Written by `shipper check`, to prove that objects can be written here. It may be deleted.\n"
+
+_GZIP_LEVEL, _ZSTD_LEVEL = 2, 3
+_ENDINGS = {"gzip": ".jsonl.gz", "zstd": ".jsonl.zst", "none": ".jsonl"}
+_SAFE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
+
+T = TypeVar("T")
+
+
+class S3Limits(BatchLimits):
+    """Few large objects are cheaper to store and to query than many small ones."""
+
+    max_events: int = Field(default=10_000, ge=1, le=100_000)
+    max_bytes: int = Field(default=8_000_000, ge=1, le=256_000_000)
+    timeout_secs: float = Field(default=300.0, ge=0, le=86_400)
+
+
+class S3(Sink):
+    """Puts objects. Delivered: the store has taken each object of the batch, or has it already."""
+
+    replays_batches = True
+
+    class Config(SinkConfig):
+        """Settings. Credentials come from where AWS's own tools look for them (environment, files, the machine's role).
+
+        region "": what that configuration says. endpoint_url: another store than Amazon's. storage_class and sse "":
+        the bucket's defaults. role_arn, external_id: a role to be assumed for writing. expected_bucket_owner: the
+        account that must own the bucket. tls.ca_file: here the only authorities that are trusted.
+        """
+
+        type: Literal["s3"] = "s3"
+        bucket: str = Field(pattern=r"^(arn:[!-~]+|[A-Za-z0-9._-]{1,255})$")
+        prefix: str = Field(default="", pattern=r"^[A-Za-z0-9!_.*'()=/-]{0,500}$")
+        region: str = Field(default="", pattern=r"^[a-z0-9-]*$")
+        endpoint_url: Annotated[str, AfterValidator(lambda url: check_url(url) if url else url)] = ""
+        compression: Literal["gzip", "zstd", "none"] = "gzip"
+        storage_class: str = Field(default="", pattern=r"^[A-Z0-9_]*$")
+        sse: Literal["", "AES256", "aws:kms"] = ""
+        kms_key_id: str = ""
+        role_arn: str = Field(default="", pattern=r"^(arn:[!-~]+)?$")
+        external_id: str = ""
+        expected_bucket_owner: str = Field(default="", pattern=r"^([0-9]{12})?$")
+        batch: S3Limits = S3Limits()
+
+        @field_validator("prefix")
+        @classmethod
+        def _prefix_is_a_plain_path(cls, prefix: str) -> str:
+            if "//" in prefix or prefix.startswith("/"):
+                raise ValueError('must be a path like "logs/auth0", without "/" at its start and without "//"')
+            return prefix.rstrip("/")
+
+        @model_validator(mode="after")
+        def _settings_that_need_another(self) -> Self:
+            if self.kms_key_id and self.sse != "aws:kms":
+                raise ValueError('kms_key_id needs sse = "aws:kms"')
+            if self.external_id and not self.role_arn:
+                raise ValueError("external_id needs role_arn")
+            return self
+
+    def __init__(self, config: SinkConfig) -> None:
+        super().__init__(config)
+        self._connecting = threading.Lock()
+        self._store: Store | None = None
+
+    async def write(self, batch: Batch) -> None:
+        """Puts the batch's objects one after another, each once.
+
+        Where a later one fails, the events of those before it are said to be delivered: a batch that is cut in other
+        places must not hold them again.
+        """
+        job = _Job(batch)
+        try:
+            await self._aside(batch, lambda: self._put_all(job))
+        except (Unavailable, Rejected) as outcome:
+            left = job.left()
+            if len(left) == len(batch.events):
+                raise
+            if left:
+                retry_after = outcome.retry_after if isinstance(outcome, Unavailable) else None
+                raise Unavailable(outcome.reason, outcome.note, retry_after=retry_after, only=left) from None
+        finally:
+            job.abandoned = True
+            for note in job.conflicts:
+                batch.tell("key_conflict", note)
+            for note in job.unverified:
+                batch.tell("unverified", note)
+
+    async def probe(self) -> str:
+        """Writes one small object, the same one each time for the same settings, and looks what may be done with it."""
+        nothing = Batch(source=Origin("", "", "", ""), events=(), now=0)
+        return await self._aside(nothing, self._try_out)
+
+    async def close(self) -> None:
+        """Closes the connections; a thread that still waits for an answer ends by its own time limits."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    # -- on a thread of its own ----------------------------------------------------------------------------------------
+
+    async def _aside(self, batch: Batch, work: Callable[[], T]) -> T:
+        """The result of something that blocks. Raises the outcome of what failed in it, and of a missed deadline."""
+        done: Future[T] = Future()
+        done.set_running_or_notify_cancel()  # from here on nobody who waits for it can cancel it
+
+        def run() -> None:
+            try:
+                done.set_result(self._judged(batch, work))
+            except BaseException as error:  # noqa: BLE001  handed on to whoever waits
+                done.set_exception(error)
+
+        threading.Thread(target=run, name="s3", daemon=True).start()
+        limit = self.config.request.timeout_secs
+        try:
+            async with asyncio.timeout(limit):
+                return await asyncio.wrap_future(done)
+        except TimeoutError:
+            raise Unavailable("timeout", f"the store did not answer everything in {limit:g} s") from None
+
+    def _judged(self, batch: Batch, work: Callable[[], T]) -> T:
+        from sinks.s3_store import outcome_of
+
+        try:
+            return work()
+        except (Unavailable, Rejected):
+            raise
+        except Exception as error:  # noqa: BLE001  what it does not know, it raises again
+            outcome = outcome_of(error, batch)
+            if outcome.reason == "auth":
+                # A client keeps the credentials that it found, or did not find: the next one looks for them anew.
+                self._store = None
+            raise outcome from None
+
+    def _opened(self) -> "Store":
+        """The store; importing boto3 and making its client takes a third of a second, so it is done here."""
+        from sinks.s3_store import Store
+
+        with self._connecting:
+            if self._store is None:
+                self._store = Store(self.config)
+            return self._store
+
+    # -- objects -------------------------------------------------------------------------------------------------------
+
+    def _put_all(self, job: "_Job") -> None:
+        store = self._opened()
+        lines = self.bodies(job.batch)
+        for hour in job.hours:
+            if job.abandoned:
+                return
+            self._put(store, job, hour, self.object_of(job.batch, hour, lines))
+            job.done += 1
+
+    def _put(self, store: "Store", job: "_Job", hour: "Hour", wanted: "Object") -> None:
+        """Puts one object, beside whatever else stands under its names."""
+        for number in range(1, MOST_CONFLICTS + 1):
+            key = self.key_of(job.batch, hour, number)
+            if store.put(key, wanted.body, wanted.checksum, wanted.metadata):
+                return
+            try:
+                there = store.metadata_of(key)
+            except PermissionError:
+                self._assume_ours(job, key)
+                return
+            if there.get("content-sha256") == wanted.metadata["content-sha256"]:
+                return
+            job.conflicts.append(f"{key} holds something else and is left as it is; these events go beside it")
+        raise Unavailable("refused", f"{key}: strangers' objects stand under all names")
+
+    @staticmethod
+    def _assume_ours(job: "_Job", key: str) -> None:
+        if not job.batch.replayed:
+            raise Unavailable("forbidden", f"{key} is there already and can't be compared: allow s3:GetObject")
+        job.unverified.append(f"{key} is there and can't be compared, so it counts as ours: s3:GetObject would tell")
+
+    def key_of(self, batch: Batch, hour: "Hour", number: int = 1) -> str:
+        """Where an hour's object stands; number: 2, 3, … beside strangers' objects."""
+        first, last = (safe_id(batch.events[hour.indexes[end]].id) for end in (0, -1))
+        folder = f"source={batch.source.name}/dt={hour.start.date()}/hour={hour.start.hour:02}"
+        beside = f"-{number}" if number > 1 else ""
+        return self._below_prefix(f"{folder}/{first}-{last}{beside}{_ENDINGS[self.config.compression]}")
+
+    def _below_prefix(self, path: str) -> str:
+        return f"{self.config.prefix}/{path}" if self.config.prefix else path
+
+    def object_of(self, batch: Batch, hour: "Hour", lines: list[bytes]) -> "Object":
+        """An hour's object: its lines in the journal's order. The same batch gives the same bytes."""
+        content = b"\n".join([*(lines[index] for index in hour.indexes), b""])
+        return Object.of(
+            _compressed(content, self.config.compression),
+            {
+                "events": str(len(hour.indexes)),
+                "first": safe_id(batch.events[hour.indexes[0]].id),
+                "last": safe_id(batch.events[hour.indexes[-1]].id),
+                "content-sha256": hashlib.sha256(content).hexdigest(),
+            },
+        )
+
+    # -- shipper check -------------------------------------------------------------------------------------------------
+
+    def _try_out(self) -> str:
+        # Another key or role makes another object, so that it is proven by a write, too.
+        proven = self.config.model_dump_json(include={"role_arn", "sse", "kms_key_id", "storage_class"}).encode()
+        key = self._below_prefix(f"_probe/{hashlib.sha256(proven).hexdigest()[:16]}.txt")
+        wanted = Object.of(PROBE, {"content-sha256": hashlib.sha256(PROBE).hexdigest()})
+        store = self._opened()
+        # An object that is there from the last time takes one attempt, a new one two.
+        if all(store.put(key, wanted.body, wanted.checksum, wanted.metadata) for _ in range(2)):
+            raise Unavailable(
+                "refused", "the store overwrites objects in spite of If-None-Match: events could not be kept exactly once"
+            )
+        lacking = [] if self._may_read(store, key, wanted) else ["s3:GetObject"]
+        if not store.may_list(self._below_prefix("_probe/")):
+            lacking.append("s3:ListBucket")
+        warning = f"; WARNING: `shipper verify` also needs {' and '.join(lacking)}" if lacking else ""
+        return f"bucket {self.config.bucket} takes objects and overwrites none{warning}"
+
+    @staticmethod
+    def _may_read(store: "Store", key: str, wanted: "Object") -> bool:
+        try:
+            metadata, body = store.metadata_of(key), store.body_of(key)
+        except PermissionError:
+            return False
+        if metadata.get("content-sha256") != wanted.metadata["content-sha256"] or body != wanted.body:
+            raise Unavailable("bad_answer", f"{key} does not come back as it was written: the store changes objects")
+        return True
+
+
+class Hour(NamedTuple):
+    """The events of a batch that belong to one hour, by their indexes, in the journal's order."""
+
+    start: datetime
+    indexes: list[int]
+
+
+class Object(NamedTuple):
+    """What is put. checksum: base64 of the body's SHA-256, which the store compares with what arrives."""
+
+    body: bytes
+    checksum: str
+    metadata: dict[str, str]
+
+    @classmethod
+    def of(cls, body: bytes, metadata: dict[str, str]) -> "Object":
+        """With its checksum."""
+        return cls(body, b64encode(hashlib.sha256(body).digest()).decode(), metadata)
+
+
+class _Job:
+    """One write, as its thread goes through it."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.hours = hours_of(batch)
+        self.done = 0
+        self.abandoned = False
+        self.conflicts: list[str] = []
+        self.unverified: list[str] = []
+
+    def left(self) -> list[int]:
+        """The events whose objects the store has not confirmed."""
+        return [index for hour in self.hours[self.done :] for index in hour.indexes]
+
+
+def hours_of(batch: Batch) -> list[Hour]:
+    """The batch's hours (UTC), in the order in which they first come."""
+    by_hour: dict[int, list[int]] = {}
+    for index, event in enumerate(batch.events):
+        by_hour.setdefault(event.time // 3_600_000, []).append(index)
+    return [Hour(datetime.fromtimestamp(hour * 3600, UTC), indexes) for hour, indexes in by_hour.items()]
+
+
+def safe_id(id_: str) -> str:
+    """The id as it stands in keys; its hash where it has other characters than keys should have, or is long."""
+    if _SAFE_ID.fullmatch(id_):
+        return id_
+    return hashlib.sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _compressed(content: bytes, compression: str) -> bytes:
+    if compression == "gzip":
+        return bytes(igzip.compress(content, compresslevel=_GZIP_LEVEL, mtime=0))
+    return zstd.compress(content, _ZSTD_LEVEL) if compression == "zstd" else content
+
+
