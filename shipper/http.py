@@ -8,7 +8,7 @@ import asyncio
 import io
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
@@ -79,6 +79,7 @@ class HttpClient:
 
     def __init__(self, *, proxy: str = "", tls: Tls | None = None, cookies: bool = False) -> None:
         self._proxy = proxy
+        self._proxies: dict[str, str | None] = {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=64, ssl=(tls or Tls()).context()),
             timeout=aiohttp.ClientTimeout(total=None),
@@ -87,6 +88,13 @@ class HttpClient:
             cookie_jar=aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar(),
             headers={"User-Agent": "identity-log-shipper", "Accept-Encoding": "gzip"},
         )
+
+    def _proxy_to(self, target: URL) -> str | None:
+        # Remembered, since looking through the environment costs as much as all else before the request is sent.
+        origin = str(target.origin())
+        if origin not in self._proxies:
+            self._proxies[origin] = proxy_for(origin, self._proxy)
+        return self._proxies[origin]
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -109,7 +117,7 @@ class HttpClient:
         on_headers: called with status and headers before the body is read. Raises HttpError.
         """
         target = URL(url, encoded=True)
-        proxy = proxy_for(url, self._proxy)
+        proxy = self._proxy_to(target)
         started = time.monotonic()
         try:
             async with (
@@ -120,6 +128,10 @@ class HttpClient:
             ):
                 if on_headers is not None:
                     on_headers(response.status, response.headers)
+                    # Whoever waits for the headers goes first, and then what that one starts: a request that leaves
+                    # before this body is inflated and not after it.
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
                 data = await _read(response, max_bytes)
                 return Answer(response.status, CIMultiDictProxy(CIMultiDict(response.headers)), data)
         except TimeoutError:
@@ -152,25 +164,24 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", ""):
         raise HttpError("bad_answer", f"{response.url.host} answers in an encoding that was not asked for")
-    inflate = _Inflate(max_bytes) if encoding.endswith("gzip") else None
-    data = bytearray()
+    inflate = _Inflate() if encoding.endswith("gzip") else None
+    pieces: list[bytes] = []
+    size = 0
     async for chunk in response.content.iter_any():
-        if inflate is None:
-            data += chunk
-        else:
-            inflate.into(data, chunk)
-        if len(data) > max_bytes:
-            raise HttpError("bad_answer", f"{response.url.host} answers with more than {max_bytes} bytes")
+        for piece in (chunk,) if inflate is None else inflate.pieces(chunk):
+            pieces.append(piece)
+            size += len(piece)
+            if size > max_bytes:
+                raise HttpError("bad_answer", f"{response.url.host} answers with more than {max_bytes} bytes")
     if inflate is not None and not inflate.whole:
         raise HttpError("bad_answer", f"{response.url.host} sent an incomplete gzip stream")
-    return bytes(data)
+    return b"".join(pieces)
 
 
 class _Inflate:
-    """Decompresses gzip (one member after another) without ever holding much more than the limit."""
+    """Decompresses gzip (one member after another) in steps, so that a bomb never comes out whole."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._limit = max_bytes
+    def __init__(self) -> None:
         self._stream = isal_zlib.decompressobj(wbits=31)
         self._begun = False
 
@@ -179,12 +190,13 @@ class _Inflate:
         """Nothing came at all, or the last member has come to its end."""
         return self._stream.eof or not self._begun
 
-    def into(self, data: bytearray, chunk: bytes) -> None:
-        while chunk and len(data) <= self._limit:
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """What comes out of these bytes, a step at a time."""
+        while chunk:
             self._begun = True
             if self._stream.eof:
                 self._stream = isal_zlib.decompressobj(wbits=31)
-            data += self._stream.decompress(chunk, INFLATE_STEP)
+            yield self._stream.decompress(chunk, INFLATE_STEP)
             chunk = self._stream.unconsumed_tail or self._stream.unused_data
 
 

@@ -4,8 +4,8 @@ The journal hands out the very same batches again after a crash, so a repeated w
 (`If-None-Match: *` answers 412) instead of making a second one. What is in place is compared by `content-sha256`, the
 hash of the lines before compression, so that another version's compressor makes no difference.
 
-Amazon S3 docs: "How to prevent object overwrites with conditional writes", "Checking object integrity". boto3 blocks, so
-every write has a daemon thread of its own: one that hangs keeps no other from running, and not the process from ending.
+Amazon S3 docs: "How to prevent object overwrites with conditional writes", "Checking object integrity". boto3 blocks,
+so every write has a daemon thread of its own: one that hangs keeps neither another one nor the process's end waiting.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 MOST_CONFLICTS = 20
 """So many strangers' objects under the names of one: then something is wrong that more names don't heal."""
 
-PROBE = b"Written by `shipper check`, to prove that objects can be written here. It may be deleted.\n"
+PROBE = b'{"about":"Written by `shipper check` to prove that objects can be written here. It may be deleted."}\n'
 
 _GZIP_LEVEL, _ZSTD_LEVEL = 2, 3
 _ENDINGS = {"gzip": ".jsonl.gz", "zstd": ".jsonl.zst", "none": ".jsonl"}
@@ -74,8 +74,8 @@ class S3(Sink):
         storage_class: str = Field(default="", pattern=r"^[A-Z0-9_]*$")
         sse: Literal["", "AES256", "aws:kms"] = ""
         kms_key_id: str = ""
-        role_arn: str = Field(default="", pattern=r"^(arn:[!-~]+)?$")
-        external_id: str = ""
+        role_arn: str = Field(default="", pattern=r"^(arn:[!-~]{16,})?$")
+        external_id: str = Field(default="", pattern=r"^([A-Za-z0-9_+=,.@:/-]{2,1224})?$")
         expected_bucket_owner: str = Field(default="", pattern=r"^([0-9]{12})?$")
         batch: S3Limits = S3Limits()
 
@@ -238,13 +238,13 @@ class S3(Sink):
     def _try_out(self) -> str:
         # Another key or role makes another object, so that it is proven by a write, too.
         proven = self.config.model_dump_json(include={"role_arn", "sse", "kms_key_id", "storage_class"}).encode()
-        key = self._below_prefix(f"_probe/{hashlib.sha256(proven).hexdigest()[:16]}.txt")
+        key = self._below_prefix(f"_probe/{hashlib.sha256(proven).hexdigest()[:16]}.jsonl")
         wanted = Object.of(PROBE, {"content-sha256": hashlib.sha256(PROBE).hexdigest()})
         store = self._opened()
         # An object that is there from the last time takes one attempt, a new one two.
         if all(store.put(key, wanted.body, wanted.checksum, wanted.metadata) for _ in range(2)):
             raise Unavailable(
-                "refused", "the store overwrites objects in spite of If-None-Match: events could not be kept exactly once"
+                "refused", "the store overwrites objects in spite of If-None-Match: exactly once can't be had there"
             )
         lacking = [] if self._may_read(store, key, wanted) else ["s3:GetObject"]
         if not store.may_list(self._below_prefix("_probe/")):
@@ -318,5 +318,3 @@ def _compressed(content: bytes, compression: str) -> bytes:
     if compression == "gzip":
         return bytes(igzip.compress(content, compresslevel=_GZIP_LEVEL, mtime=0))
     return zstd.compress(content, _ZSTD_LEVEL) if compression == "zstd" else content
-
-

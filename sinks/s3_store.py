@@ -226,7 +226,7 @@ def _network(settings: Any) -> Config:
     request, tls = settings.request, settings.tls
     proxies = {"none": {}, "": None}.get(settings.proxy, {"http": settings.proxy, "https": settings.proxy})
     return Config(
-        # One attempt: trying again is delivery's part. It is the only setting that the environment can't override.
+        # Trying again is delivery's part.
         retries={"total_max_attempts": 1, "mode": "standard"},
         connect_timeout=min(CONNECT_SECS, request.timeout_secs),
         read_timeout=request.timeout_secs,

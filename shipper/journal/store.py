@@ -428,6 +428,9 @@ class Store:
         settled = self._db.value("SELECT min(position) FROM lane WHERE source = ?", source)
         if settled is None or settled <= trimmed:
             return 0
+        oldest = self._db.value("SELECT stored FROM page WHERE source = ? AND first = ?", source, trimmed + 1)
+        if before is not None and oldest > before:
+            return 0
         pages, freed = 0, 0
         for count, stored, size in self._db.rows(
             "SELECT count, stored, length(body) FROM page WHERE source = ? AND first > ? AND first <= ?"

@@ -1,6 +1,7 @@
 """What an event looks like on its way out. Bytes are spliced, never decoded and encoded again."""
 
 import json
+import re
 
 import msgspec
 
@@ -12,6 +13,10 @@ class _Tenant(msgspec.Struct):
 
 
 _tenant_name = msgspec.json.Decoder(_Tenant)
+_tail_with_tenant_name = re.compile(
+    rb',"tenant_name":"[^"\\]*"(?:,"[^"\\]*":(?:"[^"\\]*"|[a-z0-9.eE+-]+))*\}'
+).fullmatch
+"""From the key to the event's end there are plain members only, so it is the event's own: Auth0 writes it there."""
 
 
 def envelope(event: Event, tenant: str = "") -> bytes:
@@ -27,7 +32,7 @@ def envelope(event: Event, tenant: str = "") -> bytes:
 
 def with_tenant_name(raw: bytes, tenant: str) -> bytes:
     """The event with `tenant_name` in front, unless it has one or is no JSON object."""
-    if not raw.startswith(b"{") or (b'"tenant_name"' in raw and _has_tenant_name(raw)):
+    if not raw.startswith(b"{") or _has_tenant_name(raw):
         return raw
     rest = raw[1:].lstrip()
     comma = b"" if rest.startswith(b"}") else b","
@@ -35,6 +40,12 @@ def with_tenant_name(raw: bytes, tenant: str) -> bytes:
 
 
 def _has_tenant_name(raw: bytes) -> bool:
+    # From behind, since it stands near the end; parsing every event to know would cost as much as all else here.
+    if raw.rfind(b'"tenant_name"') < 0:
+        return False
+    at = raw.rfind(b',"tenant_name"')
+    if at > 0 and _tail_with_tenant_name(raw, at):
+        return True
     try:
         return _tenant_name.decode(raw).tenant_name is not msgspec.UNSET
     except (msgspec.MsgspecError, RecursionError):

@@ -21,8 +21,8 @@ _NAMELESS = "simulated-"
 
 
 class Given:
-    """Events in the order in which the tenant serves them: by log_id, then those that have only an `_id` or
-    a log_id of that older form, then those with neither (in the order of arrival, under a position of our own making)."""
+    """Events in the order in which the tenant serves them: by log_id, then those that have only an `_id` or a log_id
+    of that older form, then those with neither (in the order of arrival, under a position of our own making)."""
 
     def __init__(self, events: Iterable[bytes], *, backlog: int, rate: float, started: float) -> None:
         """With a rate (events a second), `backlog` are there at `started`, and the others come one by one."""

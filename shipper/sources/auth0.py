@@ -124,6 +124,8 @@ class Auth0Source:
         checkpoint = await self._first_checkpoint() if stored is None else Checkpoint.decode(stored)
         fetch = self._fetch = await self._request(checkpoint.target(self._take))
         following = self._look_ahead(checkpoint, await fetch.headers)
+        # Where this page is here already, the next request shall leave before its events are split.
+        await asyncio.sleep(0)
         answer = await fetch.answer
         self._fetch = None
         pause = pause_secs(answer.headers, self.api.server.now())

@@ -21,6 +21,15 @@ class UnreadableError(ValueError):
     """The body is no JSON array that can be split."""
 
 
+class _Usual(msgspec.Struct, gc=False):
+    """What nearly all events have: strings."""
+
+    log_id: str = ""
+    object_id: str = msgspec.field(name="_id", default="")
+    date: str = ""
+    type: str = ""
+
+
 class _Fields(msgspec.Struct):
     log_id: object = None
     object_id: object = msgspec.field(name="_id", default=None)
@@ -29,6 +38,7 @@ class _Fields(msgspec.Struct):
 
 
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
+_usual = msgspec.json.Decoder(_Usual)
 _fields = msgspec.json.Decoder(_Fields)
 # Numbers are only skipped over; building them would fail on very long ones.
 _tolerant = json.JSONDecoder(strict=False, parse_int=len, parse_float=len)
@@ -38,20 +48,39 @@ _WHITE_SPACE = " \t\r\n"
 def split(body: bytes) -> tuple[list[bytes], bool]:
     """The events' bytes in order, and whether the tolerant way was needed. Raises UnreadableError."""
     try:
-        return [_one_line(bytes(element)) for element in _elements.decode(body)], False
+        elements = [bytes(element) for element in _elements.decode(body)]
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return [_one_line(element) for element in _split_tolerantly(body)], True
+    if b"\n" in body or b"\r" in body:
+        elements = [_one_line(element) for element in elements]
+    return elements, False
 
 
 def event_of(raw: bytes, arrived: int) -> Event:
     """The event in these bytes. arrived: milliseconds since 1970 UTC, its time where it says nothing of its own."""
+    try:
+        usual = _usual.decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return _odd_event_of(raw, arrived)
+    id_ = usual.log_id or usual.object_id
+    if not 0 < len(id_) <= MAX_ID or len(usual.date) > MAX_ID or len(usual.type) > MAX_ID:
+        return _odd_event_of(raw, arrived)
+    return Event(id_, _time(id_, usual.date, arrived), usual.date, usual.type, raw)
+
+
+def _odd_event_of(raw: bytes, arrived: int) -> Event:
+    """Field by field, each taken if it is a string that can be one."""
     fields = _read_fields(raw)
     date = _text(fields.date)
     id_ = _text(fields.log_id) or _text(fields.object_id) or f"sha256-{sha256(raw).hexdigest()}"
+    return Event(id_, _time(id_, date, arrived), date, _text(fields.type), raw)
+
+
+def _time(id_: str, date: str, arrived: int) -> int:
     time = embedded_time(id_)
     if time is None:
         time = _time_of(date)
-    return Event(id_, arrived if time is None else time, date, _text(fields.type), raw)
+    return arrived if time is None else time
 
 
 def _split_tolerantly(body: bytes) -> list[bytes]:

@@ -76,7 +76,9 @@ def test_an_address_of_ones_own_takes_the_place_of_the_sites() -> None:
 
 
 def test_the_same_batch_gives_the_same_bytes() -> None:
-    assert make_sink().request(make_batch()).body == make_sink().request(make_batch()).body
+    body = make_sink().request(make_batch()).body
+    assert body == make_sink().request(make_batch()).body
+    assert body[4:8] == bytes(4), "gzip's time of the file (RFC 1952) tells one attempt from another"
 
 
 @pytest.mark.parametrize(("file", "later"), [("datadog.txt", 0), ("datadog_late.txt", 7 * DAY_MS)])
@@ -211,12 +213,17 @@ def test_an_unknown_site_is_refused_with_the_nearest(site: str, nearest: str) ->
 
 def test_the_client_package_is_imported_only_where_it_is_used() -> None:
     script = """
-import sys
+import asyncio, sys
 from sinks.datadog import Datadog
-Datadog(Datadog.Config(api_key="k", url="http://127.0.0.1:1"))
-assert "datadog_api_client" not in sys.modules
-Datadog.Config(api_key="k", site="datadoghq.eu")
-assert "datadog_api_client" in sys.modules
+
+async def opened(**settings):
+    sink = Datadog(Datadog.Config(api_key="k", **settings))
+    await sink.open()
+    await sink.close()
+    return "datadog_api_client" in sys.modules
+
+assert not asyncio.run(opened(url="http://127.0.0.1:1"))
+assert asyncio.run(opened()), "the first write would hold up the event loop"
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 

@@ -144,7 +144,7 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.asked: list[tuple[str, str]] = []
-        self.authorization: set[str] = set()
+        self.authorization: list[str] = []
         self.certificate = folder / "site.pem"
         names = ",".join(f"DNS:{name}.datadoghq.eu" for name in ("http-intake.logs", "api"))
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
@@ -163,7 +163,7 @@ class Site:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             connect = (await reader.readuntil(b"\r\n\r\n")).decode()
-            self.authorization |= {line.split(" ")[-1] for line in connect.split("\r\n") if "Basic" in line}
+            self.authorization += [line.split(" ")[-1] for line in connect.split("\r\n") if "Basic" in line]
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await writer.start_tls(self._context)
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -189,7 +189,7 @@ async def test_both_hosts_of_a_site_are_asked_through_the_proxy_by_the_authority
         ("http-intake.logs.datadoghq.eu:443", "POST /api/v2/logs HTTP/1.1"),
         ("api.datadoghq.eu:443", "GET /api/v1/validate HTTP/1.1"),
     ]
-    assert site.authorization == {base64.b64encode(b"me:p@ss").decode()}
+    assert site.authorization == [base64.b64encode(b"me:p@ss").decode()] * 2
 
 
 async def test_an_authority_that_is_not_trusted_gets_no_key(tmp_path: Path) -> None:

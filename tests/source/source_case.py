@@ -166,7 +166,12 @@ async def reading(
     journal: SqliteJournal, running: Running, clock: Clock, *, name: str = "acme", **settings: Any
 ) -> AsyncIterator[Rig]:
     """A source on a journal and a tenant that are there already."""
-    fixed = {"type": "auth0", "domain": running.tenant.options.domain, "base_url": running.url, "proxy": "none"}
+    fixed: dict[str, Any] = {
+        "type": "auth0",
+        "domain": running.tenant.options.domain,
+        "base_url": running.url,
+        "proxy": "none",
+    }
     if "token" not in settings:
         fixed |= {"client_id": "simulated-client", "client_secret": Secret("simulated-secret")}
     config = Auth0Config.model_validate({**fixed, **settings})

@@ -84,7 +84,7 @@ async def test_the_start_is_committed_before_the_first_poll_and_is_ignored_from_
             await gate.wait()
             return None
 
-        rig.tenant.script.extend([hold] * 10)  # type: ignore[arg-type]
+        rig.tenant.script.extend([hold] * 10)
         polling = asyncio.create_task(rig.source.run())
         await arrived.wait()
         position = rig.position

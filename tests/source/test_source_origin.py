@@ -38,9 +38,11 @@ async def test_a_custom_address_gets_everything_though_links_name_the_tenants_do
         assert {one.headers["Host"] for one in rig.tenant.requests} == {rig.running.url.removeprefix("http://")}
 
 
-@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
-@pytest.mark.parametrize("to", ["absolute", "without scheme", "the same host"])
-@pytest.mark.parametrize("endpoint", ["logs", "token"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("to", "endpoint"),
+    [("absolute", "logs"), ("without scheme", "logs"), ("the same host", "logs"), ("absolute", "token")],
+)
 async def test_a_redirect_is_not_followed_and_holds_the_source(
     tmp_path: Path, status: int, to: str, endpoint: str
 ) -> None:

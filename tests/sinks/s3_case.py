@@ -1,0 +1,161 @@
+"""A real S3 store on this machine, and what stands in its buckets."""
+
+import contextlib
+import gzip
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+from backports import zstd
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shipper import Batch, Event
+from shipper.testing import Reply
+from sinks.s3 import S3
+
+START_SECS = 60.0
+TAKEN = Reply(200, headers={"ETag": '"made-up"'})
+"""What a store answers when it has taken an object."""
+
+ALL_RIGHTS, PUT_ONLY = ("made-up-admin", "made-up-secret-a"), ("made-up-putter", "made-up-secret-b")
+"""Access key and secret key."""
+
+
+def error(status: int, code: str = "", more: str = "", **headers: str) -> Reply:
+    """An error as S3 words it."""
+    body = f"<Error><Code>{code}</Code><Message>words of theirs</Message>{more}</Error>" if code else ""
+    return Reply(status, body.encode(), {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def make_sink(url: str, bucket: str = "logs", **settings: Any) -> S3:
+    """The sink, in front of a store at this address."""
+    settings = {"region": "eu-west-1", "prefix": "auth0", "proxy": "none", "add_tenant_name": False, **settings}
+    return S3(S3.Config(bucket=bucket, endpoint_url=url, **settings))
+
+
+async def written(sink: S3, batch: Batch) -> None:
+    """One write of a sink that is opened and closed for it."""
+    await sink.open()
+    try:
+        await sink.write(batch)
+    finally:
+        await sink.close()
+
+
+def event_at(hour: int, number: int) -> Event:
+    """An event of this hour since 2026-01-01 (UTC), whose id tells its number."""
+    time_ms = 1_767_225_600_000 + hour * 3_600_000 + number
+    return Event(str(9 * 10**55 + number), time_ms, "", "s", b'{"n":%d}' % number)
+
+
+def lines_of(key: str, body: bytes) -> list[bytes]:
+    """An object's lines, decompressed as its key says."""
+    content = {".gz": gzip.decompress, ".zst": zstd.decompress, ".jsonl": bytes}[Path(key).suffix](body)
+    assert content.endswith(b"\n"), "the last line is not ended"
+    return content.splitlines()
+
+
+class Bucket:
+    """One bucket, looked at with all rights."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.url, self.name = url, name
+        self.client: Any = boto3.client(
+            "s3",
+            endpoint_url=url,
+            region_name="eu-west-1",
+            aws_access_key_id=ALL_RIGHTS[0],
+            aws_secret_access_key=ALL_RIGHTS[1],
+            config=Config(retries={"total_max_attempts": 1}, proxies={}, s3={"addressing_style": "path"}),
+        )
+
+    def create(self) -> Self:
+        self.client.create_bucket(Bucket=self.name)
+        return self
+
+    def keys(self) -> list[str]:
+        return [one["Key"] for one in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])]
+
+    def get(self, key: str) -> Mapping[str, Any]:
+        answer: dict[str, Any] = self.client.get_object(Bucket=self.name, Key=key)
+        with answer["Body"] as body:
+            return {**answer, "Body": body.read()}
+
+    def put(self, key: str, body: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=body)
+
+    def lines(self) -> dict[str, list[bytes]]:
+        """Key → lines, of every object but the probe's."""
+        return {key: lines_of(key, self.get(key)["Body"]) for key in self.keys() if "/_probe/" not in key}
+
+    def numbers(self) -> dict[str, list[int]]:
+        """The numbers of our events in each object, by the key without prefix, folders before the day, and ids."""
+        return {
+            re.sub(r".*/dt=", "", key): [json.loads(line)["data"]["n"] for line in lines]
+            for key, lines in self.lines().items()
+        }
+
+    def all_numbers(self) -> list[int]:
+        """Those of all objects, ascending: what stands in two of them is there twice."""
+        return sorted(number for numbers in self.numbers().values() for number in numbers)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@contextlib.contextmanager
+def seaweedfs(folder: Path) -> Iterator[str]:
+    """A store that checks signatures, checksums and conditions. Its address."""
+    rights = folder / "rights.json"
+    who = [("all", ALL_RIGHTS, ["Admin", "Read", "Write", "List"]), ("putter", PUT_ONLY, ["Write"])]
+    identities = [
+        {"name": name, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": actions}
+        for name, (key, secret), actions in who
+    ]
+    rights.write_text(json.dumps({"identities": identities}))
+    weed = Path(sys.executable).with_name("weed")
+    roles = ("master", "volume", "filer", "s3")
+    ports = iter(free_ports(2 * len(roles)))
+    addresses = {f"-{role}.port{kind}": next(ports) for role in roles for kind in ("", ".grpc")}
+    command = [str(weed) if weed.exists() else shutil.which("weed") or "weed", "-logtostderr=true", "server"]
+    command += [f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.iam=false"]
+    command += [f"-s3.config={rights}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=100"]
+    command += ["-master.electionTimeout=1s", f"-filer.localSocket={folder}/filer.sock"]
+    command += [f"{option}={port}" for option, port in addresses.items()]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{addresses['-s3.port']}"
+    try:
+        _wait_for(Bucket(url, "first"), folder / "log")
+        yield url
+    finally:
+        # It takes its time with SIGTERM, and nothing of it is needed any more.
+        process.kill()
+        process.wait()
+
+
+def _wait_for(bucket: Bucket, log: Path) -> None:
+    deadline = time.monotonic() + START_SECS
+    while True:
+        try:
+            bucket.create().put("key", b"body")
+        except (BotoCoreError, ClientError):
+            assert time.monotonic() < deadline, log.read_text()[-4000:]
+            time.sleep(0.1)
+        else:
+            return
