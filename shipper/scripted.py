@@ -165,6 +165,8 @@ class Destination:
         await self._until(lambda: not self._server.open)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect") == "100-continue":
+            _transport(request).write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await request.content.read()
         if request.headers.get("Content-Encoding") == "gzip" and body:
             body = isal_zlib.decompress(body, wbits=31)

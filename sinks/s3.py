@@ -13,6 +13,7 @@ import hashlib
 import re
 import sys
 import threading
+import traceback
 from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -137,7 +138,7 @@ class S3(Sink):
 
     async def _aside(self, batch: Batch, work: Callable[[], T]) -> T:
         """The result of something that blocks. Raises the outcome of what failed in it, and of a missed deadline."""
-        done: Future[T] = Future()
+        done: Future[T | Unavailable | Rejected] = Future()
         done.set_running_or_notify_cancel()  # from here on nobody who waits for it can cancel it
 
         def run() -> None:
@@ -150,23 +151,27 @@ class S3(Sink):
         limit = self.config.request.timeout_secs
         try:
             async with asyncio.timeout(limit):
-                return await asyncio.wrap_future(done)
+                result = await asyncio.wrap_future(done)
         except TimeoutError:
             raise Unavailable("timeout", f"the store did not answer everything in {limit:g} s") from None
+        if isinstance(result, Unavailable | Rejected):
+            raise result
+        return result
 
-    def _judged(self, batch: Batch, work: Callable[[], T]) -> T:
+    def _judged(self, batch: Batch, work: Callable[[], T]) -> T | Unavailable | Rejected:
         from sinks.s3_store import outcome_of
 
         try:
             return work()
-        except (Unavailable, Rejected):
-            raise
+        except (Unavailable, Rejected) as outcome:
+            return outcome
         except Exception as error:  # noqa: BLE001  what it does not know, it raises again
             outcome = outcome_of(error, batch)
             if outcome.reason == "auth":
                 # A client keeps the credentials that it found, or did not find: the next one looks for them anew.
                 self._store = None
-            raise outcome from None
+            _let_go(error)
+            return outcome
 
     def _opened(self) -> "Store":
         """The store; importing boto3 and making its client takes a third of a second, so it is done here."""
@@ -312,6 +317,13 @@ def safe_id(id_: str) -> str:
     if _SAFE_ID.fullmatch(id_):
         return id_
     return hashlib.sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empties what an exception passed through: a frame there holds its pool of connections open by a cycle."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def _compressed(content: bytes, compression: str) -> bytes:

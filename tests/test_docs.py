@@ -12,7 +12,9 @@ from shipper.cli import main
 from shipper.reasons import HELD, REASONS, WHAT_TO_DO
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / name for name in ("README.md", "sinks/README.md", "deploy/README.md", "shipper/DECISIONS.md", "CHANGELOG.md")]
+DOCUMENTS = [
+    ROOT / name for name in ("README.md", "sinks/README.md", "deploy/README.md", "shipper/DECISIONS.md", "CHANGELOG.md")
+]
 METRICS = (ROOT / "tests/app/golden/metrics.txt").read_text().split()
 
 

@@ -245,7 +245,7 @@ class OwnClient(Good):
     async def close(self) -> None:
         await self._session.close()
 
-    async def exchange(self, request: Request) -> Answer:
+    async def exchange(self, request: Request, client: object = None) -> Answer:
         try:
             async with (
                 asyncio.timeout(self.config.request.timeout_secs),
@@ -275,7 +275,7 @@ class InflatesEverything(OwnClient):
 
 
 class LetsForeignErrorsThrough(OwnClient):
-    async def exchange(self, request: Request) -> Answer:
+    async def exchange(self, request: Request, client: object = None) -> Answer:
         async with self._session.post(
             request.url, data=request.body, headers=dict(request.headers), allow_redirects=False
         ) as response:

@@ -68,18 +68,3 @@ async def test_a_full_disk_stores_nothing_by_halves_and_the_same_page_comes_agai
         assert position == list(rig.tenant.ids())[stored - 1]
         assert rig.count("shipper_source_failures_total", reason="disk_full") == 3
         assert rig.count("shipper_events_duplicate_total") == 0
-
-
-async def test_a_first_start_on_a_full_disk_waits_for_room(tmp_path: Path) -> None:
-    async with rigged(tmp_path, tenant={"count": 50}) as rig:
-
-        def most_pages(number: int) -> None:
-            rig.journal._store._db._db.execute(f"PRAGMA max_page_count={number}")
-
-        async def free(_number: int) -> None:
-            await rig.journal.run(most_pages, 1 << 30)
-
-        await rig.journal.run(most_pages, 1)
-        rig.sleeps.then = free
-        assert await rig.drained() == rig.issued()
-        assert rig.count("shipper_source_failures_total", reason="disk_full") >= 1

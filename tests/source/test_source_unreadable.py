@@ -99,3 +99,21 @@ async def test_behind_an_opaque_link_an_unreadable_page_is_asked_for_by_position
         assert rig.source.health.reason == "undecodable"
         assert await rig.stored() == given[:110]
         assert f"from={log_id(-11, 109)} " in rig.source.health.note
+
+
+async def test_after_a_smaller_page_that_could_be_read_the_next_ones_grow_again(tmp_path: Path) -> None:
+    async with rigged(tmp_path, tenant={"events": events(400), "gzip": False}) as rig:
+
+        def damage(asked: Asked) -> Answer | None:
+            if asked.query["from"] != EARLIEST or asked.query["take"] == "25":
+                return None
+            answer = rig.tenant.answer(asked)
+            return replace(answer, body=answer.body[: len(answer.body) // 2])
+
+        always(rig.tenant, damage)
+        assert await rig.drained() == rig.issued()
+        ids = ["", *rig.tenant.ids()]
+        of = {place: takes(one for one in rig.asked if one.query["from"] == ids[place]) for place in (25, 75, 175)}
+        assert takes(one for one in rig.asked if one.query["from"] == EARLIEST) == [100, 100, 50, 25]
+        assert of == {25: [50], 75: [100], 175: [100]}
+        assert rig.sleeps.secs == [1.0, 2.0, 2.0]
