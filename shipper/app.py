@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import threading
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -70,6 +71,7 @@ class App:
             keep_days=settings.journal.keep_days,
             dead_letters_max_bytes=settings.journal.dead_letters_max_bytes,
             observe=self._metrics.committed,
+            failed=self._metrics.journal_error,
         )
         self._scene = Scene(lambda: self._journal.figures)
         self._metrics.registry.register(SceneCollector(self._scene))
@@ -234,10 +236,9 @@ class App:
     async def _trim(self) -> None:
         while True:
             await asyncio.sleep(TRIM_EVERY_SECS)
-            try:
+            # On a full disk nothing can be given up either; it is counted, and tried again.
+            with suppress(NoRoomError):
                 await self._journal.trim()
-            except NoRoomError as error:
-                self._metrics.journal_error(error.reason)
 
     def _verdict(self) -> int:
         if not self._once:

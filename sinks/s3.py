@@ -13,7 +13,6 @@ import hashlib
 import re
 import sys
 import threading
-import traceback
 from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -163,15 +162,15 @@ class S3(Sink):
 
         try:
             return work()
-        except (Unavailable, Rejected) as outcome:
-            return outcome
+        except (Unavailable, Rejected) as known:
+            return known
         except Exception as error:  # noqa: BLE001  what it does not know, it raises again
             outcome = outcome_of(error, batch)
-            if outcome.reason == "auth":
-                # A client keeps the credentials that it found, or did not find: the next one looks for them anew.
-                self._store = None
             _let_go(error)
-            return outcome
+        if outcome.reason == "auth":
+            # A client keeps the credentials that it found, or did not find: the next one looks for them anew.
+            self._store = None
+        return outcome
 
     def _opened(self) -> "Store":
         """The store; importing boto3 and making its client takes a third of a second, so it is done here."""
@@ -320,9 +319,9 @@ def safe_id(id_: str) -> str:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Empties what an exception passed through: a frame there holds its pool of connections open by a cycle."""
+    """Frees what an exception passed through: in a cycle with it, a pool of connections would stay open."""
     while error is not None:
-        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
         error = error.__context__
 
 

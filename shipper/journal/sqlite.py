@@ -4,7 +4,6 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from shipper.journal import (
     Burial,
     DeadLetter,
     Figures,
+    JournalError,
     LaneFigures,
     Limits,
     SourceFigures,
@@ -23,6 +23,8 @@ from shipper.journal import (
 )
 from shipper.journal.files import lock, prepare
 from shipper.journal.store import Store
+from shipper.journal.thread import JournalThread
+from shipper.reasons import Reason
 
 T = TypeVar("T")
 
@@ -30,11 +32,13 @@ T = TypeVar("T")
 class SqliteJournal:
     """Sources append, lanes read and ack; every operation is one transaction on the journal's own thread."""
 
-    def __init__(self, store: Store, thread: ThreadPoolExecutor, lock_descriptor: int) -> None:
+    def __init__(
+        self, store: Store, thread: JournalThread, lock_descriptor: int, failed: Callable[[Reason], None]
+    ) -> None:
         self._store = store
         self._thread = thread
         self._lock = lock_descriptor
-        self._loop = asyncio.get_running_loop()
+        self._failed = failed
         self._news: dict[str, asyncio.Event] = {}
 
     @classmethod
@@ -47,9 +51,13 @@ class SqliteJournal:
         dead_letters_max_bytes: int = 1 << 30,
         clock: Callable[[], float] = time.time,
         observe: Callable[[float], None] = lambda _secs: None,
+        failed: Callable[[Reason], None] = lambda _reason: None,
     ) -> "SqliteJournal":
-        """Takes the state directory and opens the file in it. Raises JournalInUseError, JournalBrokenError."""
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        """Takes the state directory and opens the file in it. Raises JournalInUseError, JournalBrokenError.
+
+        observe: told how many seconds each commit took. failed: told the reason of each operation that failed.
+        """
+        thread = JournalThread()
 
         def start() -> tuple[Store, int]:
             directory = prepare(state_dir)
@@ -68,11 +76,11 @@ class SqliteJournal:
                 raise
 
         try:
-            store, descriptor = await asyncio.get_running_loop().run_in_executor(thread, start)
+            store, descriptor = await thread.run(start)
         except BaseException:
-            thread.shutdown(wait=False)
+            thread.end()
             raise
-        return cls(store, thread, descriptor)
+        return cls(store, thread, descriptor, failed)
 
     @property
     def figures(self) -> Figures:
@@ -82,19 +90,14 @@ class SqliteJournal:
     async def run(self, operation: Callable[..., T], *args: object) -> T:
         """Runs one operation of the store on the journal's thread, then wakes those who wait for what it changed.
 
-        A cancelled caller does not stop it: the transaction is done whole or not at all, and the wake-up comes from
-        the thread itself.
+        A cancelled caller does not stop it, and is not needed for the wake-up.
         """
-
-        def work() -> T:
-            before = self._store.figures
-            try:
-                return operation(*args)
-            finally:
-                if self._store.figures is not before:
-                    self._loop.call_soon_threadsafe(self._spread, before)
-
-        return await self._loop.run_in_executor(self._thread, work)
+        before = self._store.figures
+        try:
+            return await self._thread.run(partial(operation, *args), lambda: self._spread(before))
+        except JournalError as error:
+            self._failed(error.reason)
+            raise
 
     def _spread(self, before: Figures) -> None:
         for name, source in self.figures.sources.items():
@@ -139,14 +142,14 @@ class SqliteJournal:
 
     async def alive(self) -> None:
         """Returns once the journal's thread has answered."""
-        await self._loop.run_in_executor(self._thread, int)
+        await self._thread.run(int)
 
     async def close(self) -> None:
         """Lets the operation in hand finish, closes the file, ends the thread and gives the directory back."""
         try:
-            await self._loop.run_in_executor(self._thread, self._store.close)
+            await self._thread.run(self._store.close)
         finally:
-            self._thread.shutdown(wait=False)
+            self._thread.end()
             os.close(self._lock)
 
 

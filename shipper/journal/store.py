@@ -27,6 +27,7 @@ from shipper.journal import (
 )
 from shipper.journal.database import Database
 from shipper.journal.pages import Packed, arrival, pack, unpack, unpack_index
+from shipper.journal.recent import Recent
 from shipper.reasons import Reason
 
 KNOWN_IDS = 10_000
@@ -78,6 +79,7 @@ class Store:
         self._full = False
         self._sources: dict[str, SourceFigures] = {}
         self._horizons: dict[str, int] = {}
+        self._recent = Recent()
         self._dead_bytes: int = self._db.value(
             "SELECT coalesce(sum(length(raw) + length(CAST(detail AS BLOB)) + ?), 0) FROM dead_letter",
             DEAD_LETTER_OVERHEAD,
@@ -144,6 +146,8 @@ class Store:
                 page.horizon,
                 source,
             )
+        if fresh:
+            self._recent.put(source, number, fresh)
         self.figures = self._all_figures([name])
         return Appended(len(fresh), len(page.events) - len(fresh))
 
@@ -325,8 +329,11 @@ class Store:
                 events.append(event)
         return Stretch(after + 1, events) if events else None
 
-    def _events_behind(self, source: int, number: int, most: int) -> list[Event]:
+    def _events_behind(self, source: int, number: int, most: int) -> Sequence[Event]:
         """At least one and at most so many events behind this number, as far as their page goes."""
+        recent = self._recent.behind(source, number, most)
+        if recent:
+            return recent
         rows = self._db.rows(
             "SELECT first, times, idx, body FROM page WHERE source = ? AND first <= ? ORDER BY first DESC LIMIT 1",
             source, number + 1,

@@ -41,10 +41,10 @@ def with_tenant_name(raw: bytes, tenant: str) -> bytes:
 
 def _has_tenant_name(raw: bytes) -> bool:
     # From behind, since it stands near the end; parsing every event to know would cost as much as all else here.
-    if raw.rfind(b'"tenant_name"') < 0:
+    at = raw.rfind(b'"tenant_name"')
+    if at < 0:
         return False
-    at = raw.rfind(b',"tenant_name"')
-    if at > 0 and _tail_with_tenant_name(raw, at):
+    if _tail_with_tenant_name(raw, at - 1):
         return True
     try:
         return _tenant_name.decode(raw).tenant_name is not msgspec.UNSET

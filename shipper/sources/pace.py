@@ -21,13 +21,19 @@ class ServerClock:
     def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._clock, self._wall = clock, wall
         self._ahead: float | None = None
+        self._date = ""
 
     def read(self, headers: Mapping[str, str]) -> None:
         """Takes the time from an answer's headers; one without a readable date changes nothing."""
+        date = headers.get("Date", "")
+        # The first answer of a second knows it best, and there may be many.
+        if date == self._date:
+            return
         try:
-            moment = parsedate_to_datetime(headers.get("Date", ""))
+            moment = parsedate_to_datetime(date)
         except (ValueError, OverflowError):
             return
+        self._date = date
         # "-0000" is read as a time without a zone, which would be taken for this machine's own.
         self._ahead = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - self._clock()
 

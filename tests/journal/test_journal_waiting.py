@@ -3,8 +3,8 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,11 +52,19 @@ class Interrupted(SqliteJournal):
         abandoned = self.run(self._store.append, "acme", new)
         abandoned.send(None)
         abandoned.close()
-        self.thread.submit(int).result()
+        self.settle()
 
-    @property
-    def thread(self) -> ThreadPoolExecutor:
-        return self._thread
+    def settle(self) -> None:
+        """Blocks until the journal's thread has done everything that it was asked for."""
+        reached = threading.Event()
+        self.ask(reached.set)
+        assert reached.wait(SOON_SECS)
+
+    def ask(self, operation: Callable[[], object]) -> None:
+        """Puts an operation before the thread that nobody waits for."""
+        abandoned = self._thread.run(operation)
+        abandoned.send(None)
+        abandoned.close()
 
     async def settled(self) -> None:
         """Everything that was going to happen by itself has happened."""
@@ -115,7 +123,7 @@ async def test_room_that_comes_between_look_and_wait_lets_the_source_poll(tmp_pa
             abandoned = journal.run(journal._store.trim)
             abandoned.send(None)
             abandoned.close()
-            journal.thread.submit(int).result()
+            journal.settle()
 
         await lane.ack(source.figures.stored - 1)
         assert source.figures.paused, "one event still waits, and nothing is trimmed yet"
@@ -228,19 +236,20 @@ async def test_an_append_cancelled_while_it_runs_is_stored_whole_and_wakes_lanes
         assert (source.figures.stored, source.figures.checkpoint) == (3, b"behind 3")
 
 
-async def test_an_append_cancelled_before_its_turn_is_not_stored_at_all(tmp_path: Path) -> None:
+async def test_an_append_cancelled_before_its_turn_is_stored_whole_and_wakes_its_lanes(tmp_path: Path) -> None:
     go_on = threading.Event()
     async with opened(tmp_path) as (journal, source, lane):
-        journal.thread.submit(go_on.wait, SOON_SECS)
+        waiter = asyncio.create_task(lane.waiting(0, AT_ONCE))
+        journal.ask(partial(go_on.wait, SOON_SECS))
         append = asyncio.create_task(source.append(page(numbers(1, 3), b"behind 3")))
         await asyncio.sleep(0)
         append.cancel()
         with pytest.raises(asyncio.CancelledError):
             await append
         go_on.set()
-        await journal.alive()
-        assert (source.figures.stored, source.figures.checkpoint) == (0, None)
-        assert await lane.read(0, AT_ONCE) is None
+        async with asyncio.timeout(SOON_SECS):
+            await waiter
+        assert (source.figures.stored, source.figures.checkpoint) == (3, b"behind 3")
 
 
 async def test_a_lane_before_its_start_waits_without_looking_and_begins_exactly_there(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,7 +59,8 @@ def event_at(hour: int, number: int) -> Event:
 
 def lines_of(key: str, body: bytes) -> list[bytes]:
     """An object's lines, decompressed as its key says."""
-    content = {".gz": gzip.decompress, ".zst": zstd.decompress, ".jsonl": bytes}[Path(key).suffix](body)
+    ways: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".zst": zstd.decompress, ".jsonl": bytes}
+    content = ways[Path(key).suffix](body)
     assert content.endswith(b"\n"), "the last line is not ended"
     return content.splitlines()
 
@@ -72,7 +73,7 @@ class Bucket:
         self.client: Any = boto3.client(
             "s3",
             endpoint_url=url,
-            region_name="eu-west-1",
+            region_name="us-east-1",
             aws_access_key_id=ALL_RIGHTS[0],
             aws_secret_access_key=ALL_RIGHTS[1],
             config=Config(retries={"total_max_attempts": 1}, proxies={}, s3={"addressing_style": "path"}),
