@@ -1,17 +1,20 @@
 """The admin server: metrics, probes and status. GET and HEAD only; it changes nothing and shows no event's content.
 
-On the Unix socket beside the journal (0600) the same server also lists dead letters, whose details may quote an event.
+On the Unix socket beside the journal (0600) the same server also lists dead letters, and takes what an operator asks
+of a daemon that runs: another try, or to give up or rename what is not in use.
 """
 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from shipper.journal import UnknownNameError
 from shipper.journal.sqlite import SqliteJournal
 from shipper.scene import Scene
 
@@ -20,11 +23,21 @@ ALIVE_WITHIN_SECS = 5.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class Operated(Protocol):
+    """What the daemon does when an operator asks."""
+
+    def retry(self, name: str, accept_dead: int) -> int:
+        """Wakes what waits, of one source or sink or of all. Returns how many lanes and sources that were."""
+
+    def in_use(self, name: str) -> bool:
+        """Whether a source or sink of this name is running."""
+
+
 class Admin:
     """Two listeners: TCP for machines that look, the Unix socket for the operator."""
 
-    def __init__(self, journal: SqliteJournal, scene: Scene, registry: CollectorRegistry) -> None:
-        self._journal, self._scene, self._registry = journal, scene, registry
+    def __init__(self, journal: SqliteJournal, scene: Scene, registry: CollectorRegistry, daemon: Operated) -> None:
+        self._journal, self._scene, self._registry, self._daemon = journal, scene, registry, daemon
         self._runners: list[web.AppRunner] = []
         self.ready = False
 
@@ -47,7 +60,7 @@ class Admin:
         return f"{bound[0]}:{bound[1]}"
 
     async def _runner(self, *, operator: bool) -> web.AppRunner:
-        app = web.Application(client_max_size=0)
+        app = web.Application(client_max_size=1)
         routes: dict[str, Handler] = {
             "/metrics": self._metrics,
             "/-/healthy": self._healthy,
@@ -58,6 +71,9 @@ class Admin:
             routes["/api/dead"] = self._dead
         for path, handler in routes.items():
             app.router.add_get(path, handler)
+        if operator:
+            for path, handler in {"retry": self._retry, "forget": self._forget, "rename": self._rename}.items():
+                app.router.add_post(f"/api/{path}", handler)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=15)
         await runner.setup()
         self._runners.append(runner)
@@ -95,3 +111,31 @@ class Admin:
             source=wanted("source"), sink=wanted("sink"), reason=wanted("reason")
         )
         return web.json_response([letter.listed() for letter in letters])
+
+    async def _retry(self, request: web.Request) -> web.Response:
+        woken = self._daemon.retry(request.query.get("name", ""), int(request.query.get("accept_dead", "0")))
+        return web.json_response({"woken": woken})
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        name = request.query["name"]
+        if self._daemon.in_use(name):
+            return _refused(f"{name} is in use: take it out of the configuration, or disable it, and restart first")
+        try:
+            waiting = await self._journal.forget(request.query["kind"], name, request.query["who"])
+        except UnknownNameError as error:
+            return _refused(str(error))
+        return web.json_response({"given_up": waiting})
+
+    async def _rename(self, request: web.Request) -> web.Response:
+        old, new = request.query["old"], request.query["new"]
+        if self._daemon.in_use(old) or self._daemon.in_use(new):
+            return _refused("one of the two is in use: stop the daemon first")
+        try:
+            await self._journal.rename(old, new, request.query["who"])
+        except UnknownNameError as error:
+            return _refused(str(error))
+        return web.json_response({})
+
+
+def _refused(why: str) -> web.Response:
+    return web.json_response({"refused": why}, status=409)

@@ -10,12 +10,15 @@ import shutil
 import signal
 import sys
 import threading
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import structlog
+from pydantic import BaseModel
 
 from shipper.admin import Admin
 from shipper.config import Settings
@@ -25,14 +28,16 @@ from shipper.health import Health
 from shipper.journal import JournalBrokenError, NoRoomError
 from shipper.journal.sqlite import SqliteJournal
 from shipper.metrics import Metrics
+from shipper.nap import Nap
 from shipper.reasons import WHAT_TO_DO
 from shipper.scene import Scene, SceneCollector
+from shipper.secret import Secret
 from shipper.sink import Fatal, Sink, SinkConfig, load_sink_type, sink_types
 from shipper.sources.auth0 import Auth0Source
 from shipper.sources.auth0_config import Auth0Config
 from shipper.sources.start import is_log_id
 
-TRIM_EVERY_SECS = 5.0
+UPKEEP_EVERY_SECS = 5.0
 CLOSE_SECS = 3.0
 """What the journal gets to close; it is whole without that, too."""
 
@@ -59,6 +64,8 @@ class App:
         self._sources: dict[str, Auth0Source] = {}
         self._sinks: dict[str, Sink] = {}
         self._deliveries: dict[tuple[str, str], Delivery] = {}
+        self._naps: dict[tuple[str, str], Nap] = {}
+        self._secrets: dict[str, list[Secret]] = {}
         self._lanes: list[tuple[Delivery, asyncio.Task[None]]] = []
         self._polls: list[asyncio.Task[None]] = []
 
@@ -75,7 +82,7 @@ class App:
         )
         self._scene = Scene(lambda: self._journal.figures)
         self._metrics.registry.register(SceneCollector(self._scene))
-        admin = Admin(self._journal, self._scene, self._metrics.registry)
+        admin = Admin(self._journal, self._scene, self._metrics.registry, self)
         self._listen_to_signals()
         try:
             await self._open()
@@ -123,7 +130,9 @@ class App:
             health=Health(log, asyncio.get_running_loop().time),
             metrics=self._metrics.source(name),
             log=log,
+            sleep=self._nap(name, ""),
         )
+        self._secrets[name] = secrets_of(config)
         self._sources[name] = source
         self._scene.sources[name] = source.health
         self._scene.server_now[name] = source.api.server.now
@@ -153,7 +162,31 @@ class App:
                 metrics=self._metrics.lane(source, name),
                 eager=self._once,
                 alone=alone,
+                sleep=self._nap(source, name),
             )
+        self._secrets[name] = secrets_of(config)
+
+    def _nap(self, source: str, sink: str) -> Callable[[float], Awaitable[None]]:
+        self._naps[source, sink] = Nap()
+        return self._naps[source, sink].rest
+
+    # -- what an operator asks -----------------------------------------------------------------------------------------
+
+    def in_use(self, name: str) -> bool:
+        """Whether a source or sink of this name is running."""
+        return name in self._sources or name in self._sinks
+
+    def retry(self, name: str = "", accept_dead: int = 0) -> int:
+        """Makes what waits try at once: of one source or sink, or all. Returns how many lanes and sources that were.
+
+        accept_dead: so many more refusals are right, for lanes that are held for refusing everything.
+        """
+        chosen = [(source, sink) for source, sink in self._naps if name in ("", source, sink)]
+        for key in chosen:
+            if accept_dead and key in self._deliveries:
+                self._deliveries[key].accept_dead(accept_dead)
+            self._naps[key].wake()
+        return len(chosen)
 
     def _config_of(self, source: str) -> Auth0Config:
         config = self._settings.sources[source]
@@ -184,10 +217,10 @@ class App:
                     self._lanes.append((delivery, task))
                 for name, source_ in self._sources.items():
                     self._polls.append(group.create_task(source_.run(once=self._once), name=f"source {name}"))
-                trimming = group.create_task(self._trim())
+                upkeep = group.create_task(self._upkeep())
                 await self._until_done()
                 await self._wind_down()
-                trimming.cancel()
+                upkeep.cancel()
         except* (JournalBrokenError, Fatal) as group_error:
             status = self._broke_down(group_error, IO_FAILED)
         except* Exception as group_error:  # noqa: BLE001  logged by place; the journal is safe; the process ends
@@ -233,12 +266,20 @@ class App:
                 self._log.warning("a write did not end in time; its events are sent again", task=task.get_name())
                 task.cancel()
 
-    async def _trim(self) -> None:
+    async def _upkeep(self) -> None:
+        """Every few seconds: gives up what may go, and lets what is held try again when its secret changed."""
+        oldest = self._settings.journal.dead_letters_max_age_days * 86_400_000
         while True:
-            await asyncio.sleep(TRIM_EVERY_SECS)
+            await asyncio.sleep(UPKEEP_EVERY_SECS)
             # On a full disk nothing can be given up either; it is counted, and tried again.
             with suppress(NoRoomError):
                 await self._journal.trim()
+                if oldest:
+                    await self._journal.remove_old_dead_letters(int(time.time() * 1000 - oldest))
+            for name, secrets in self._secrets.items():
+                changed = [secret.changed() for secret in secrets]
+                if any(changed):
+                    self._log.info("a secret has changed", name=name, tries=self.retry(name))
 
     def _verdict(self) -> int:
         if not self._once:
@@ -290,6 +331,18 @@ class App:
             await self._journal.close()
         except (JournalBrokenError, NoRoomError) as error:
             self._log.error("the journal did not close cleanly; it is read again at the start", note=str(error))
+
+
+def secrets_of(config: BaseModel) -> list[Secret]:
+    """Every secret of a section and of the sections in it."""
+    found: list[Secret] = []
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, Secret):
+            found.append(value)
+        elif isinstance(value, BaseModel):
+            found += secrets_of(value)
+    return found
 
 
 def lane_start(start: str) -> str:

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from shipper.admin import SOCKET_NAME
 from shipper.config import Settings
-from shipper.exit_status import NO_DAEMON, OK, UNDONE
-from shipper.journal import WrongTenantError
+from shipper.exit_status import NO_DAEMON, OK, UNDONE, USAGE
+from shipper.journal import UnknownNameError
 from shipper.journal.sqlite import SqliteJournal
 from shipper.sources.chain import Checkpoint
 
@@ -97,13 +97,13 @@ async def print_checkpoints(settings: Settings) -> int:
 
 
 async def set_checkpoint(settings: Settings, source: str, log_id: str) -> int:
-    """Makes a source resume elsewhere. Raises WrongTenantError where the journal has no such source."""
+    """Makes a source resume elsewhere. Raises UnknownNameError where the journal has no such source."""
     journal = await _journal(settings)
     try:
         figures = journal.figures.sources.get(source)
         if figures is None:
             known = ", ".join(journal.figures.sources) or "none"
-            raise WrongTenantError("operator", f"the journal knows no source {source!r} (it knows: {known})")
+            raise UnknownNameError("operator", f"the journal knows no source {source!r} (it knows: {known})")
         before = Checkpoint.decode(figures.checkpoint).last if figures.checkpoint else "not started"
         audit = f"checkpoint set {source} from {before} to {log_id}"
         await journal.set_checkpoint(source, Checkpoint(log_id).encode(), audit, getpass.getuser())
@@ -113,15 +113,67 @@ async def set_checkpoint(settings: Settings, source: str, log_id: str) -> int:
     return OK
 
 
+def retry(settings: Settings, name: str, accept_dead: int) -> int:
+    """Makes the daemon try at once. Returns 0, 2 for a name that nothing has, 69 without a daemon."""
+    try:
+        found = _ask(settings, "retry", {"name": name, "accept_dead": str(accept_dead)})
+    except (OSError, HTTPException, ValueError):
+        click.echo(f"shipper: no daemon answers for {settings.state_dir}: is it running?", err=True)
+        return NO_DAEMON
+    if not found["woken"]:
+        click.echo(f"shipper: nothing of the name {name!r} is running", err=True)
+        return USAGE
+    click.echo(f"{found['woken']} sources and lanes try now")
+    return OK
+
+
+async def forget(settings: Settings, kind: str, name: str) -> int:
+    """Gives up what waits for a sink, or a source with all its events. Raises UnknownNameError."""
+    question = {"kind": kind, "name": name, "who": getpass.getuser()}
+    try:
+        waiting = _ask(settings, "forget", question)["given_up"]
+    except (OSError, HTTPException):
+        journal = await _journal(settings)
+        try:
+            waiting = await journal.forget(kind, name, question["who"])
+        finally:
+            await journal.close()
+    click.echo(f"{kind} {name} is forgotten; {waiting} events given up")
+    return OK
+
+
+async def rename(settings: Settings, old: str, new: str) -> int:
+    """Carries a sink's places and dead letters to a new name. Raises UnknownNameError."""
+    question = {"old": old, "new": new, "who": getpass.getuser()}
+    try:
+        _ask(settings, "rename", question)
+    except (OSError, HTTPException):
+        journal = await _journal(settings)
+        try:
+            await journal.rename(old, new, question["who"])
+        finally:
+            await journal.close()
+    click.echo(f"the sink {old} is now {new}: give it that name in the configuration")
+    return OK
+
+
+def _ask(settings: Settings, what: str, question: Mapping[str, str]) -> Any:
+    """The daemon's answer. Raises OSError where none runs, UnknownNameError with its words where it refuses."""
+    answer = _get(_operator_socket(settings), f"/api/{what}?{urlencode(question)}", "POST")
+    if "refused" in answer:
+        raise UnknownNameError("operator", answer["refused"])
+    return answer
+
+
 async def _journal(settings: Settings) -> SqliteJournal:
     return await SqliteJournal.open(settings.state_dir, max_bytes=settings.journal.max_bytes)
 
 
-def _get(connection: HTTPConnection, path: str) -> Any:
+def _get(connection: HTTPConnection, path: str, method: str = "GET") -> Any:
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         answer = connection.getresponse()
-        if answer.status != 200:
+        if answer.status not in (200, 409):
             raise ValueError(f"HTTP {answer.status}")
         return json.loads(answer.read())
     finally:

@@ -60,7 +60,7 @@ def run_async(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
     """Runs the coroutine to its exit status, with the journal's errors as one line each, and ends the process."""
     from shipper.app import leave
     from shipper.delivery import place_of
-    from shipper.journal import JournalError, JournalInUseError, WrongTenantError
+    from shipper.journal import JournalError, JournalInUseError, UnknownNameError, WrongTenantError
 
     async def to_the_end() -> None:
         try:
@@ -71,6 +71,9 @@ def run_async(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
         except WrongTenantError as error:
             click.echo(f"shipper: {error}", err=True)
             status = WRONG_CONFIG
+        except UnknownNameError as error:
+            click.echo(f"shipper: {error}", err=True)
+            status = USAGE
         except JournalError as error:
             click.echo(f"shipper: {error}", err=True)
             status = IO_FAILED
@@ -133,6 +136,49 @@ def sinks() -> None:
         words = (load_sink_type(entry).__doc__ or "").strip().partition("\n")[0]
         table.add_row(name, words, entry.dist.name if entry.dist else "")
     Console().print(table)
+
+
+@main.command()
+@click.argument("name", default="")
+@config_option
+@click.option("--accept-dead", default=0, help="So many more refused events are right: make them dead letters.")
+def retry(name: str, config_file: Path | None, accept_dead: int) -> None:
+    """Make what waits or is held try at once: the source or sink NAME, or all."""
+    from shipper.ask import retry as ask
+
+    raise SystemExit(ask(settings_of(config_file), name, accept_dead))
+
+
+@main.command()
+@click.argument("name")
+@config_option
+@click.option("--yes", is_flag=True, help="Do it.")
+def forget(name: str, config_file: Path | None, *, yes: bool) -> None:
+    """Give up what waits for a sink, or a source's place and all its events: sinks.NAME or sources.NAME.
+
+    It must not be in use. What is given up is counted, and kept in the audit list.
+    """
+    kind, _, label = name.rpartition(".")
+    if kind not in ("sinks", "sources"):
+        fail(USAGE, f"say sinks.{label[:40]} or sources.{label[:40]}")
+    if not yes:
+        fail(USAGE, "events that wait for it are given up for good: say --yes")
+    settings = settings_of(config_file)
+    from shipper.ask import forget as ask
+
+    run_async(lambda: ask(settings, kind.removesuffix("s"), label))
+
+
+@main.command()
+@click.argument("old")
+@click.argument("new")
+@config_option
+def rename(old: str, new: str, config_file: Path | None) -> None:
+    """Carry the places and dead letters of the sink OLD to the name NEW. Neither may be in use."""
+    settings = settings_of(config_file)
+    from shipper.ask import rename as ask
+
+    run_async(lambda: ask(settings, old, new))
 
 
 @main.group()
@@ -205,6 +251,16 @@ def config_show(config_file: Path | None) -> None:
     from shipper.config import masked, to_toml
 
     click.echo(to_toml(masked(settings)), nl=False)
+
+
+@config_group.command("schema")
+def config_schema() -> None:
+    """The JSON Schema of the configuration file, with all installed kinds of sinks, for editors."""
+    import json
+
+    from shipper.config import schema
+
+    click.echo(json.dumps(schema(), indent=2))
 
 
 @main.command()

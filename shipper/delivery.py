@@ -77,13 +77,7 @@ class Delivery:
         while not self._stopping and not (self._finishing and (self.idle or self.health.troubled_secs >= GIVE_UP_SECS)):
             await self._lane.waiting(self._plan.after, self._limits, eager=self._eager or self._plan.upto is not None)
             async with self._slots:
-                stretch = await self._lane.read(self._plan.after, self._limits, self._plan.upto)
-                if stretch is None:
-                    self._plan.skip_to(self._lane.figures.position)
-                    continue
-                self._writing = True
-                ack, pause = await self._settle(stretch)
-                del stretch
+                ack, pause = await self._next()
             if ack is not None:
                 await self._commit(ack)
             self._writing = False
@@ -101,6 +95,22 @@ class Delivery:
         self._finishing = True
         if self.idle:
             task.cancel()
+
+    def accept_dead(self, refusals: int) -> None:
+        """Lets a lane that is held for its refusals go on over so many of them."""
+        self._plan.accept_dead(refusals)
+
+    async def _next(self) -> tuple[Ack | None, float]:
+        """Reads and writes the next batch, which is given back with the slot."""
+        try:
+            stretch = await self._lane.read(self._plan.after, self._limits, self._plan.upto)
+            if stretch is None:
+                self._plan.skip_to(self._lane.figures.position)
+                return None, 0.0
+            self._writing = True
+            return await self._settle(stretch)
+        except NoRoomError as error:
+            return None, self._no_room(error)
 
     async def _settle(self, stretch: Stretch) -> tuple[Ack | None, float]:
         """One write, the plan's answer to its outcome, and the seconds to wait before the next."""
@@ -182,6 +192,9 @@ class Delivery:
         self._metrics.outcome("bug", "bug")
         return self._wait_out("waiting", "bug", place_of(error))
 
+    def _no_room(self, error: NoRoomError) -> float:
+        return self._wait_out("held" if error.reason in HELD else "waiting", error.reason, str(error))
+
     def _wait_out(self, state: State, reason: Reason, note: str, retry_after: float | None = None) -> float:
         self._failures += 1
         self.health.trouble(state, reason, note, lag=self._lane.figures.lag)
@@ -193,8 +206,7 @@ class Delivery:
             try:
                 await self._lane.ack(ack.upto, ack.dead)
             except NoRoomError as error:
-                state: State = "held" if error.reason in HELD else "waiting"
-                await self._sleep(self._wait_out(state, error.reason, str(error)))
+                await self._sleep(self._no_room(error))
             else:
                 self._failures = 0
                 self.health.fine(lag=self._lane.figures.lag)

@@ -32,6 +32,7 @@ class Plan:
         self._refused: dict[int, Burial] = {}
         self._max_in_a_row = max_dead_in_a_row
         self._in_a_row = 0
+        self._accepted = 0
         self._proven = False
 
     @property
@@ -82,7 +83,7 @@ class Plan:
         for number, detail in why.items():
             self._refused[number] = Burial(number, reason, detail)
         if not own and not others:
-            self._in_a_row += len(why)
+            self._count(len(why))
         return self._close_if_settled()
 
     def halve(self, written: Sequence[int], reason: Reason, detail: str, *, own: bool) -> Ack | None:
@@ -99,12 +100,22 @@ class Plan:
         """So many refusals in a row that the configuration is wrong, and not the events."""
         return self._in_a_row >= self._max_in_a_row
 
+    def accept_dead(self, refusals: int) -> None:
+        """A person says that so many more refusals are right: they are settled, and say nothing of the destination."""
+        self._accepted = refusals
+        self._in_a_row = 0
+
     def start_over(self) -> None:
         """Back to the first refusal that was held back, nothing given up; the next write is that one event."""
         self._delivered.clear()
         self._refused.clear()
         self._cursor = self._position + 1
         self._spans = [(self._cursor, self._cursor)]
+
+    def _count(self, refusals: int) -> None:
+        accepted = min(refusals, self._accepted)
+        self._accepted -= accepted
+        self._in_a_row += refusals - accepted
 
     def _progress(self) -> None:
         self._in_a_row = 0
@@ -119,8 +130,8 @@ class Plan:
 
     def _close(self, *, deliveries: bool) -> Ack | None:
         _, last = self._spans.pop()
-        hold_back = not deliveries and (self._in_a_row > 1 or (self._in_a_row == 1 and not self._proven))
-        if hold_back:
+        first_in_a_row = self._in_a_row == 1 and self._proven and not self.refuses_everything
+        if not deliveries and self._in_a_row and not first_in_a_row:
             return None
         ack = Ack(last, [burial for number, burial in sorted(self._refused.items()) if number <= last])
         self._position = last

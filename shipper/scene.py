@@ -135,6 +135,10 @@ class SceneCollector(Collector):
             "shipper_events_dead_lettered", "Events given up, with a reason", labels=[*labels, "reason"]
         )
         kept = GaugeMetricFamily("shipper_dead_letters", "Dead letters kept", labels=labels)
+        given_up = CounterMetricFamily("shipper_events_given_up", "Events given up by `forget`", labels=labels)
+        removed = CounterMetricFamily(
+            "shipper_dead_letters_removed", "Dead letters removed for their age", labels=labels
+        )
         lag = GaugeMetricFamily("shipper_lag_events", "Events stored and not yet settled", labels=labels)
         secs = GaugeMetricFamily("shipper_lag_seconds", "Server time minus the lane's horizon", labels=labels)
         for name, source in figures.sources.items():
@@ -143,13 +147,15 @@ class SceneCollector(Collector):
                 delivered.add_metric(at, lane.delivered)
                 filtered.add_metric(at, lane.filtered)
                 kept.add_metric(at, lane.dead_kept)
+                given_up.add_metric(at, lane.given_up)
+                removed.add_metric(at, lane.dead_removed)
                 lag.add_metric(at, lane.lag)
                 for reason in REASONS:
                     dead.add_metric([*at, reason], lane.dead.get(reason, 0))
                 behind = self._scene.lane_lag_secs(source, lane)
                 if behind is not None:
                     secs.add_metric(at, behind)
-        yield from (delivered, filtered, dead, kept, lag, secs)
+        yield from (delivered, filtered, dead, kept, given_up, removed, lag, secs)
 
     def _states(self, figures: Figures) -> Iterable[Metric]:
         sources = GaugeMetricFamily("shipper_source_state", "1 for the current state", labels=["source", "state"])

@@ -4,8 +4,11 @@ import errno
 from pathlib import Path
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+
+SECRET_FORMAT = "password"  # noqa: S105  a word of JSON Schema
+"""What JSON Schema calls a value that an editor should not show."""
 
 
 class Secret:
@@ -15,12 +18,13 @@ class Secret:
     that a rotated secret is used without a restart.
     """
 
-    __slots__ = ("_path", "_seen", "_value")
+    __slots__ = ("_looked", "_path", "_seen", "_value")
 
     def __init__(self, value: str = "", *, path: Path | None = None) -> None:
         self._value = value
         self._path = path
         self._seen: tuple[int, int, int] | None = None
+        self._looked: tuple[int, int, int] | None = None
 
     @property
     def path(self) -> Path | None:
@@ -36,10 +40,20 @@ class Secret:
             self._refresh(self._path)
         return self._value
 
+    def changed(self) -> bool:
+        """Whether the file is another than when this was asked last; False the first time, and without a file."""
+        if self._path is None:
+            return False
+        try:
+            now = _look(self._path)
+        except OSError:
+            return False
+        before, self._looked = self._looked, now
+        return before is not None and before != now
+
     def _refresh(self, path: Path) -> None:
         try:
-            stat = path.stat()
-            seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            seen = _look(path)
             if seen != self._seen:
                 self._value, self._seen = _read(path), seen
         except OSError:
@@ -60,6 +74,10 @@ class Secret:
         return hash((self._path, self._value))
 
     @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "format": SECRET_FORMAT}
+
+    @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def build(value: Any) -> "Secret":
             if isinstance(value, Secret):
@@ -71,6 +89,11 @@ class Secret:
         return core_schema.no_info_plain_validator_function(
             build, serialization=core_schema.plain_serializer_function_ser_schema(lambda _: "**********")
         )
+
+
+def _look(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _read(path: Path) -> str:

@@ -10,24 +10,15 @@ so every write has a daemon thread of its own: one that hangs keeps neither anot
 
 import asyncio
 import hashlib
-import re
-import sys
 import threading
-from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import Future
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
-from isal import igzip
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from shipper import Batch, BatchLimits, Origin, Rejected, Sink, SinkConfig, Unavailable, check_url
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from sinks.s3_layout import Hour, Object, hours_of, object_of, path_of
 
 if TYPE_CHECKING:
     from sinks.s3_store import Store
@@ -36,10 +27,6 @@ MOST_CONFLICTS = 20
 """So many strangers' objects under the names of one: then something is wrong that more names don't heal."""
 
 PROBE = b'{"about":"Written by `shipper check` to prove that objects can be written here. It may be deleted."}\n'
-
-_GZIP_LEVEL, _ZSTD_LEVEL = 2, 3
-_ENDINGS = {"gzip": ".jsonl.gz", "zstd": ".jsonl.zst", "none": ".jsonl"}
-_SAFE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 
 T = TypeVar("T")
 
@@ -192,7 +179,7 @@ class S3(Sink):
             self._put(store, job, hour, self.object_of(job.batch, hour, lines))
             job.done += 1
 
-    def _put(self, store: "Store", job: "_Job", hour: "Hour", wanted: "Object") -> None:
+    def _put(self, store: "Store", job: "_Job", hour: Hour, wanted: Object) -> None:
         """Puts one object, beside whatever else stands under its names."""
         for number in range(1, MOST_CONFLICTS + 1):
             key = self.key_of(job.batch, hour, number)
@@ -214,28 +201,16 @@ class S3(Sink):
             raise Unavailable("forbidden", f"{key} is there already and can't be compared: allow s3:GetObject")
         job.unverified.append(f"{key} is there and can't be compared, so it counts as ours: s3:GetObject would tell")
 
-    def key_of(self, batch: Batch, hour: "Hour", number: int = 1) -> str:
+    def key_of(self, batch: Batch, hour: Hour, number: int = 1) -> str:
         """Where an hour's object stands; number: 2, 3, … beside strangers' objects."""
-        first, last = (safe_id(batch.events[hour.indexes[end]].id) for end in (0, -1))
-        folder = f"source={batch.source.name}/dt={hour.start.date()}/hour={hour.start.hour:02}"
-        beside = f"-{number}" if number > 1 else ""
-        return self._below_prefix(f"{folder}/{first}-{last}{beside}{_ENDINGS[self.config.compression]}")
+        return self._below_prefix(path_of(batch, hour, self.config.compression, number))
 
     def _below_prefix(self, path: str) -> str:
         return f"{self.config.prefix}/{path}" if self.config.prefix else path
 
-    def object_of(self, batch: Batch, hour: "Hour", lines: list[bytes]) -> "Object":
-        """An hour's object: its lines in the journal's order. The same batch gives the same bytes."""
-        content = b"\n".join([*(lines[index] for index in hour.indexes), b""])
-        return Object.of(
-            _compressed(content, self.config.compression),
-            {
-                "events": str(len(hour.indexes)),
-                "first": safe_id(batch.events[hour.indexes[0]].id),
-                "last": safe_id(batch.events[hour.indexes[-1]].id),
-                "content-sha256": hashlib.sha256(content).hexdigest(),
-            },
-        )
+    def object_of(self, batch: Batch, hour: Hour, lines: list[bytes]) -> Object:
+        """What an hour's object is; lines: those of the whole batch."""
+        return object_of(batch, hour, lines, self.config.compression)
 
     # -- shipper check -------------------------------------------------------------------------------------------------
 
@@ -257,7 +232,7 @@ class S3(Sink):
         return f"bucket {self.config.bucket} takes objects and overwrites none{warning}"
 
     @staticmethod
-    def _may_read(store: "Store", key: str, wanted: "Object") -> bool:
+    def _may_read(store: "Store", key: str, wanted: Object) -> bool:
         try:
             metadata, body = store.metadata_of(key), store.body_of(key)
         except PermissionError:
@@ -265,26 +240,6 @@ class S3(Sink):
         if metadata.get("content-sha256") != wanted.metadata["content-sha256"] or body != wanted.body:
             raise Unavailable("bad_answer", f"{key} does not come back as it was written: the store changes objects")
         return True
-
-
-class Hour(NamedTuple):
-    """The events of a batch that belong to one hour, by their indexes, in the journal's order."""
-
-    start: datetime
-    indexes: list[int]
-
-
-class Object(NamedTuple):
-    """What is put. checksum: base64 of the body's SHA-256, which the store compares with what arrives."""
-
-    body: bytes
-    checksum: str
-    metadata: dict[str, str]
-
-    @classmethod
-    def of(cls, body: bytes, metadata: dict[str, str]) -> "Object":
-        """With its checksum."""
-        return cls(body, b64encode(hashlib.sha256(body).digest()).decode(), metadata)
 
 
 class _Job:
@@ -303,29 +258,8 @@ class _Job:
         return [index for hour in self.hours[self.done :] for index in hour.indexes]
 
 
-def hours_of(batch: Batch) -> list[Hour]:
-    """The batch's hours (UTC), in the order in which they first come."""
-    by_hour: dict[int, list[int]] = {}
-    for index, event in enumerate(batch.events):
-        by_hour.setdefault(event.time // 3_600_000, []).append(index)
-    return [Hour(datetime.fromtimestamp(hour * 3600, UTC), indexes) for hour, indexes in by_hour.items()]
-
-
-def safe_id(id_: str) -> str:
-    """The id as it stands in keys; its hash where it has other characters than keys should have, or is long."""
-    if _SAFE_ID.fullmatch(id_):
-        return id_
-    return hashlib.sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def _let_go(error: BaseException | None) -> None:
     """Frees what an exception passed through: in a cycle with it, a pool of connections would stay open."""
     while error is not None:
         error.__traceback__ = None
         error = error.__context__
-
-
-def _compressed(content: bytes, compression: str) -> bytes:
-    if compression == "gzip":
-        return bytes(igzip.compress(content, compresslevel=_GZIP_LEVEL, mtime=0))
-    return zstd.compress(content, _ZSTD_LEVEL) if compression == "zstd" else content

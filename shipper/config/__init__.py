@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shipper.config.load import choose_file, load
     from shipper.config.problems import ConfigError
+    from shipper.config.schema import schema
     from shipper.config.settings import AdminConfig, JournalConfig, LogConfig, Settings
     from shipper.config.show import masked, to_toml
 
@@ -22,6 +23,7 @@ _HOMES = {
     "choose_file": "load",
     "load": "load",
     "masked": "show",
+    "schema": "schema",
     "to_toml": "show",
 }
 
@@ -34,6 +36,7 @@ __all__ = [
     "choose_file",
     "load",
     "masked",
+    "schema",
     "to_toml",
 ]
 

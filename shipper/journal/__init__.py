@@ -34,6 +34,10 @@ class JournalInUseError(JournalError):
     """Another process holds the state directory (75)."""
 
 
+class UnknownNameError(JournalError):
+    """The journal has no source or sink of this name, or the name is taken (2)."""
+
+
 class WrongTenantError(JournalError):
     """The configuration and the journal disagree about who a source is (78)."""
 
@@ -93,7 +97,11 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class LaneFigures(msgspec.Struct, frozen=True):
-    """Where a lane stands. oldest: the time (ms) of its oldest unsettled event, None where none waits."""
+    """Where a lane stands.
+
+    oldest: the time (ms) of its oldest unsettled event, None where none waits. given_up: by `forget`. dead_removed:
+    dead letters that were removed for their age.
+    """
 
     sink: str
     began: int
@@ -103,11 +111,13 @@ class LaneFigures(msgspec.Struct, frozen=True):
     filtered: int
     dead: Mapping[Reason, int]
     dead_kept: int
+    given_up: int = 0
+    dead_removed: int = 0
 
     @property
     def delivered(self) -> int:
         """Events delivered since the lane began, over restarts."""
-        return self.position - self.began - self.filtered - sum(self.dead.values())
+        return self.position - self.began - self.filtered - self.given_up - sum(self.dead.values())
 
 
 class SourceFigures(msgspec.Struct, frozen=True):

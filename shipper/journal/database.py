@@ -51,6 +51,9 @@ SCHEMA = (
     began INTEGER NOT NULL, position INTEGER NOT NULL, filtered INTEGER NOT NULL DEFAULT 0,
     reserved_first INTEGER NOT NULL DEFAULT 0, -- the range that is being written, and would be again after a crash
     reserved_last INTEGER NOT NULL DEFAULT 0,
+    given_up INTEGER NOT NULL DEFAULT 0,       -- events that someone gave up with `forget`
+    forgotten INTEGER NOT NULL DEFAULT 0,      -- 1: nothing is kept for it until it comes again
+    removed INTEGER NOT NULL DEFAULT 0,        -- dead letters that were removed for their age
     PRIMARY KEY (source, sink)
 ) WITHOUT ROWID""",
     """CREATE TABLE dead_letter (

@@ -140,6 +140,19 @@ class SqliteJournal:
         """Makes the source resume elsewhere; kept in the audit list."""
         await self.run(self._store.set_checkpoint, source, checkpoint, audit, who)
 
+    async def forget(self, kind: str, name: str, who: str) -> int:
+        """Gives up what waits for a "sink", or everything of a "source". Returns how many events waited."""
+        forget = self._store.forget_sink if kind == "sink" else self._store.forget_source
+        return await self.run(forget, name, who)
+
+    async def rename(self, old: str, new: str, who: str) -> None:
+        """Carries a sink's places and dead letters to a new name."""
+        await self.run(self._store.rename_sink, old, new, who)
+
+    async def remove_old_dead_letters(self, before: int) -> int:
+        """Removes dead letters given up before this time (milliseconds). Returns how many."""
+        return await self.run(self._store.remove_old_dead_letters, before)
+
     async def alive(self) -> None:
         """Returns once the journal's thread has answered."""
         await self._thread.run(int)

@@ -23,21 +23,20 @@ from shipper.journal import (
     NoRoomError,
     SourceFigures,
     Stretch,
+    UnknownNameError,
     WrongTenantError,
 )
 from shipper.journal.database import Database
 from shipper.journal.pages import Packed, arrival, pack, unpack, unpack_index
 from shipper.journal.recent import Recent
+from shipper.journal.upkeep import DEAD_LETTER_OVERHEAD, KNOWN_IDS, Upkeep
 from shipper.reasons import Reason
 
-KNOWN_IDS = 10_000
-"""So many of a source's last ids are looked up when a page repeats something."""
 SMALL_PAGE_EVENTS = 50
 SMALL_PAGE_BYTES = 128 * 1024
 """A live tail comes in ones and twos, which compress badly: they join the newest page while it is small."""
 RESUME_BELOW = 0.90
 """A full journal takes pages again below this share of its limit; delivered events never fill it further."""
-DEAD_LETTER_OVERHEAD = 256
 PAGES_PER_TRIM = 500
 PAGES_PER_LOOK = 500
 HORIZON_EVERY_MS = 60_000
@@ -50,7 +49,7 @@ _FROM_PAGE_WITH = (
 
 
 _LANES = (
-    "SELECT l.sink, l.began, l.position, l.filtered,"
+    "SELECT l.sink, l.began, l.position, l.filtered, l.given_up, l.forgotten, l.removed,"
     " (SELECT substr(p.times, 8 * (l.position + 1 - p.first) + 1, 8) FROM page p"
     " WHERE p.source = l.source AND p.first <= l.position + 1 ORDER BY p.first DESC LIMIT 1)"
     " FROM lane l WHERE l.source = ? ORDER BY l.sink"
@@ -80,6 +79,7 @@ class Store:
         self._sources: dict[str, SourceFigures] = {}
         self._horizons: dict[str, int] = {}
         self._recent = Recent()
+        self._upkeep = Upkeep(self._db, clock)
         self._dead_bytes: int = self._db.value(
             "SELECT coalesce(sum(length(raw) + length(CAST(detail AS BLOB)) + ?), 0) FROM dead_letter",
             DEAD_LETTER_OVERHEAD,
@@ -212,15 +212,6 @@ class Store:
             self._horizons[name] = horizon
         self.figures = self._all_figures([name], horizon=horizon)
 
-    def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str) -> None:
-        """Again from here: known ids are forgotten, so what comes again is stored again. Kept in the audit list."""
-        with self._db.transaction():
-            self._db.execute(
-                "UPDATE source SET checkpoint = ?, known_from = next, highest = '' WHERE name = ?", checkpoint, name
-            )
-            self._db.execute("INSERT INTO audit (at, who, what) VALUES (?, ?, ?)", self._now(), who, audit)
-        self.figures = self._all_figures([name])
-
     # -- lanes ---------------------------------------------------------------------------------------------------------
 
     def open_lane(self, name: str, sink: str, start: str) -> bool:
@@ -229,15 +220,17 @@ class Store:
         start: "earliest", "latest", "time:MILLISECONDS" or "id:EVENT_ID"; only for a lane that is new.
         """
         source, following, trimmed = self._db.rows("SELECT id, next, trimmed FROM source WHERE name = ?", name)[0]
-        if self._db.rows("SELECT 1 FROM lane WHERE source = ? AND sink = ?", source, sink):
+        known = self._db.value("SELECT forgotten FROM lane WHERE source = ? AND sink = ?", source, sink)
+        if known == 0:
             return False
         began = following - 1 if start == "latest" else trimmed
         pending = "" if start in ("earliest", "latest") else start
         with self._db.transaction():
             self._db.execute(
-                "INSERT INTO lane (source, sink, start, began, position) VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO lane (source, sink, start, began, position) VALUES (?, ?, ?, ?, ?)",
                 source, sink, pending, began, began,
             )  # fmt: skip
+            self._db.execute("UPDATE dead_count SET count = 0 WHERE source = ? AND sink = ?", source, sink)
             if pending:
                 self._seek(source, sink)
         self.figures = self._all_figures([name])
@@ -424,47 +417,46 @@ class Store:
         before = None if tight else self._now() - self._keep_ms
         trimmed = 0
         for name in list(self._sources):
-            pages = self._trim_source(name, before, PAGES_PER_TRIM - trimmed)
+            pages = self._upkeep.trim(name, before, PAGES_PER_TRIM - trimmed)
             if pages:
                 trimmed += pages
                 self.figures = self._all_figures([name])
         return trimmed >= PAGES_PER_TRIM
 
-    def _trim_source(self, name: str, before: int | None, most: int) -> int:
-        source, following, trimmed = self._db.rows("SELECT id, next, trimmed FROM source WHERE name = ?", name)[0]
-        settled = self._db.value("SELECT min(position) FROM lane WHERE source = ?", source)
-        if settled is None or settled <= trimmed:
-            return 0
-        oldest = self._db.value("SELECT stored FROM page WHERE source = ? AND first = ?", source, trimmed + 1)
-        if before is not None and oldest > before:
-            return 0
-        pages, freed = 0, 0
-        for count, stored, size in self._db.rows(
-            "SELECT count, stored, length(body) FROM page WHERE source = ? AND first > ? AND first <= ?"
-            " ORDER BY first LIMIT ?",
-            source, trimmed, settled, most,
-        ):  # fmt: skip
-            # Oldest first and without gaps, even where the clock was set back in between.
-            if trimmed + count > settled or (before is not None and stored > before):
-                break
-            trimmed, pages, freed = trimmed + count, pages + 1, freed + size
-        if pages:
-            with self._db.transaction():
-                self._give_up(source, trimmed, freed, following - 1 - KNOWN_IDS)
-        return pages
+    # -- upkeep --------------------------------------------------------------------------------------------------------
 
-    def _give_up(self, source: int, upto: int, freed: int, unknown: int) -> None:
-        """The bytes of all events up to a number; and of pages that hold none but unknown ones also the index."""
-        self._db.execute(
-            "UPDATE page SET body = NULL WHERE source = ? AND first <= ? AND body IS NOT NULL", source, upto
-        )
-        whole = "FROM page WHERE source = ? AND first <= ? AND first + count - 1 <= ?"
-        forgotten = min(upto, unknown)
-        freed += self._db.value(
-            f"SELECT coalesce(sum(length(idx) + length(times)), 0) {whole}", source, forgotten, forgotten
-        )
-        self._db.execute(f"DELETE {whole}", source, forgotten, forgotten)
-        self._db.execute("UPDATE source SET trimmed = ?, bytes = bytes - ? WHERE id = ?", upto, freed, source)
+    def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str) -> None:
+        """Again from here: known ids are forgotten, so what comes again is stored again."""
+        self._upkeep.set_checkpoint(name, checkpoint, audit, who)
+        self.figures = self._all_figures([name])
+
+    def forget_sink(self, sink: str, who: str) -> int:
+        """Gives up what waits for this sink, in every lane. Returns how many events. Raises UnknownNameError."""
+        waiting = self._upkeep.forget_sink(sink, who)
+        self.figures = self._all_figures(list(self._sources))
+        return waiting
+
+    def forget_source(self, name: str, who: str) -> int:
+        """Gives up the source's place and all its events; it would begin anew. Returns how many events waited."""
+        if name not in self._sources:
+            raise UnknownNameError("operator", f"the journal has no source {name!r}")
+        waiting = sum(lane.lag for lane in self._sources.pop(name).lanes.values())
+        self._upkeep.forget_source(name, waiting, who)
+        self.figures = self._all_figures([name])
+        return waiting
+
+    def rename_sink(self, old: str, new: str, who: str) -> None:
+        """Carries a sink's places and dead letters to a new name. Raises UnknownNameError."""
+        self._upkeep.rename_sink(old, new, who)
+        self.figures = self._all_figures(list(self._sources))
+
+    def remove_old_dead_letters(self, before: int) -> int:
+        """Removes dead letters that were given up before this time (milliseconds), counted. Returns how many."""
+        removed, size = self._upkeep.remove_old_dead_letters(before)
+        if removed:
+            self._dead_bytes -= size
+            self.figures = self._all_figures(list(self._sources))
+        return removed
 
     # -- figures -------------------------------------------------------------------------------------------------------
 
@@ -499,13 +491,15 @@ class Store:
                 sink,
                 began,
                 position,
-                stored - position,
-                None if position == stored else _time_at(oldest, 0),
+                lag := 0 if forgotten else stored - position,
+                _time_at(oldest, 0) if lag else None,
                 filtered,
                 dead.get(sink, {}),
                 kept.get(sink, 0),
+                given_up,
+                removed,
             )
-            for sink, began, position, filtered, oldest in self._db.rows(_LANES, source)
+            for sink, began, position, filtered, given_up, forgotten, removed, oldest in self._db.rows(_LANES, source)
         }
         known = self._sources[name].horizon if name in self._sources else None
         latest = max((at for at in (stored_horizon, known, horizon) if at is not None), default=None)

@@ -84,7 +84,8 @@ class Auth0Source:
         """
         failures = 0
         while True:
-            await self._room()
+            if not await self._room(once=once):
+                return
             try:
                 caught_up, wait = await self._step()
             except Trouble as trouble:
@@ -112,11 +113,18 @@ class Auth0Source:
 
     # -- one page ------------------------------------------------------------------------------------------------------
 
-    async def _room(self) -> None:
-        if self._journal.figures.paused:
-            await self._drop()
-            self.health.trouble("paused", "journal_full", "the journal is full, and this source has its share of it")
-            await self._journal.room()
+    async def _room(self, *, once: bool) -> bool:
+        """Waits until this source may poll; False where a run that shall end has waited for a minute."""
+        if not self._journal.figures.paused:
+            return True
+        await self._drop()
+        self.health.trouble("paused", "journal_full", "the journal is full, and this source has its share of it")
+        try:
+            async with asyncio.timeout(GIVE_UP_SECS if once else None):
+                await self._journal.room()
+        except TimeoutError:
+            return False
+        return True
 
     async def _step(self) -> tuple[bool, float]:
         """One page from request to journal. Returns whether it was empty, and the seconds to wait. Raises Trouble."""

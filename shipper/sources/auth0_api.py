@@ -61,8 +61,8 @@ class Auth0Api:
     ) -> None:
         self._config, self._metrics, self._wall = config, metrics, wall
         self._http = HttpClient(proxy=config.proxy, tls=config.tls)
-        self.token = Token(config, self._http, metrics, log, clock=clock)
         self.server = ServerClock(clock, wall)
+        self.token = Token(config, self._http, metrics, log, server=self.server, clock=clock)
         origin = urlsplit(config.origin)
         self.hosts = frozenset({without_default_port(origin.scheme, origin.netloc.lower()), config.domain})
 

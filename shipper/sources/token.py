@@ -11,22 +11,29 @@ from typing import Any
 
 import msgspec
 
-from shipper.http import HttpClient, HttpError, reason_of_status
+from shipper.http import Answer, HttpClient, HttpError, reason_of_status
 from shipper.metrics import SourceMetrics
 from shipper.retry import retry_after_secs
+from shipper.sources.assertion import TYPE, KeyUnusableError, client_assertion
 from shipper.sources.auth0_config import Auth0Config
+from shipper.sources.pace import ServerClock
 from shipper.sources.trouble import Trouble
 
 RENEW_AT = 0.8
 """Share of a token's life after which the next one is fetched."""
 TRY_AGAIN_SECS = 60.0
 """How long a renewal that failed rests while the present token is still valid."""
+SKEW_SECS = 5
+"""Half of what the tenant allows between the assertion's time and its own."""
 MAX_ANSWER_BYTES = 64 * 1024
 NEEDED_SCOPES = frozenset({"read:logs", "read:logs_users"})
 
 
 class Token:
-    """A source's token. clock: monotonic seconds, since a stepping wall clock must not expire it."""
+    """A source's token. clock: monotonic seconds, since a stepping wall clock must not expire it.
+
+    server: the tenant's time, by which an assertion is dated; every answer sets it.
+    """
 
     def __init__(
         self,
@@ -35,9 +42,11 @@ class Token:
         metrics: SourceMetrics,
         log: Any,
         *,
+        server: ServerClock,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config, self._http, self._metrics, self._log, self._clock = config, http, metrics, log, clock
+        self._server = server
         self._value = ""
         self._renew_at = self._expires_at = 0.0
         self._one_at_a_time = asyncio.Lock()
@@ -80,14 +89,25 @@ class Token:
             )
 
     async def _fetch(self) -> None:
-        config = self._config
-        assert config.client_secret is not None, "the settings allow nothing else"  # noqa: S101  checked by Auth0Config
+        answer, dated = await self._ask()
+        # An assertion is refused where the clock that dated it is wrong; the answer's Date has set it right.
+        if answer.status in (400, 401) and self._config.private_key and abs(dated - self._server_secs()) > SKEW_SECS:
+            answer, _ = await self._ask()
+        found = _object(answer.body)
+        if answer.status != 200:
+            retry_after = retry_after_secs(answer.headers.get("Retry-After"), time.time())
+            raise _refusal(answer.status, found, retry_after, self._shown())
+        self._keep(found)
+
+    async def _ask(self) -> tuple[Answer, int]:
+        """One request for a token, and the time that stands in its assertion. Raises Trouble."""
+        config, now = self._config, self._server_secs()
         form = {
             "grant_type": "client_credentials",
             "client_id": config.client_id,
-            "client_secret": config.client_secret.get(),
             # Auth0 docs: the audience is the tenant's own domain, even through a custom one, with the slash at its end.
             "audience": f"https://{config.domain}/api/v2/",
+            **self._proof(now),
         }
         self._metrics.token_requested()
         try:
@@ -101,10 +121,27 @@ class Token:
             )
         except HttpError as error:
             raise Trouble(error.reason, f"token request: {error}") from None
-        found = _object(answer.body)
-        if answer.status != 200:
-            raise _refusal(answer.status, found, retry_after_secs(answer.headers.get("Retry-After"), time.time()))
-        self._keep(found)
+        self._server.read(answer.headers)
+        return answer, now
+
+    def _proof(self, now: int) -> dict[str, str]:
+        """What shows that we are this application: made anew for each try, since an assertion is taken once."""
+        config = self._config
+        if config.client_secret is not None:
+            return {"client_secret": config.client_secret.get()}
+        assert config.private_key is not None, "the settings allow nothing else"  # noqa: S101  checked by Auth0Config
+        try:
+            key = config.private_key.get()
+            assertion = client_assertion(key, client_id=config.client_id, audience=config.assertion_audience, now=now)
+        except KeyUnusableError as error:
+            raise Trouble("auth", f"the private key {error}") from None
+        return {"client_assertion_type": TYPE, "client_assertion": assertion}
+
+    def _server_secs(self) -> int:
+        return self._server.now() // 1000
+
+    def _shown(self) -> str:
+        return "client secret" if self._config.private_key is None else "private key (is its other half registered?)"
 
     def _keep(self, found: dict[str, Any]) -> None:
         value, life = found.get("access_token"), found.get("expires_in")
@@ -132,13 +169,16 @@ def _object(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _refusal(status: int, found: dict[str, Any], retry_after: float | None) -> Trouble:
-    """Both shapes of Auth0's errors hold a short code in `error`; its texts are the server's and not repeated."""
+def _refusal(status: int, found: dict[str, Any], retry_after: float | None, shown: str) -> Trouble:
+    """Both shapes of Auth0's errors hold a short code in `error`; its texts are the server's and not repeated.
+
+    shown: what the application showed, in words.
+    """
     code = found.get("error")
     code = code if isinstance(code, str) and re.fullmatch(r"[A-Za-z_ ]{1,40}", code) else "no error code"
     note = f"token request: HTTP {status} ({code})"
     if status in (400, 401):
-        return Trouble("auth", f"{note}: check domain, client_id and client secret")
+        return Trouble("auth", f"{note}: check domain, client_id and {shown}")
     if status == 403:
         return Trouble("forbidden", f"{note}: authorize the application for the Auth0 Management API with read:logs")
     return Trouble(reason_of_status(status), note, retry_after=retry_after)

@@ -64,7 +64,8 @@ def case(tmp_path: Path) -> Case:
         ),
         (
             SOURCE.replace("client_secret", "# ") + SINK,
-            "sources.acme: needs either client_id with client_secret (or client_secret_file), or token",
+            "sources.acme: needs exactly one of client_secret, private_key and token (or client_secret_file, "
+            "private_key_file, token_file)",
         ),
         (
             SOURCE.replace("acme.us.auth0.com", "https://acme") + SINK,

@@ -62,6 +62,7 @@ def test_after_the_limit_the_first_refusal_is_tried_alone() -> None:
 def test_every_event_up_to_the_position_is_delivered_or_dead_and_never_both(
     bad: set[int], sizes: list[int], names_them: bool, limit: int
 ) -> None:
+    """Where the destination refuses everything, someone mends it at once, and it takes all."""
     plan, position, cuts = Plan(0, limit), 0, iter(sizes)
     has: set[int] = set()
     dead: list[int] = []
@@ -79,7 +80,10 @@ def test_every_event_up_to_the_position_is_delivered_or_dead_and_never_both(
         else:
             ack = plan.halve(written, "refused", "", own=False)
         if plan.refuses_everything:
-            break
+            assert ack is None
+            plan.start_over()
+            bad = set(dead)
+            assert plan.after == position
         if ack is not None:
             assert ack.upto > position
             dead += [burial.number for burial in ack.dead]
@@ -88,3 +92,29 @@ def test_every_event_up_to_the_position_is_delivered_or_dead_and_never_both(
             assert set(range(1, position + 1)) == {n for n in has if n <= position} | set(dead)
     assert dead == sorted(set(dead))
     assert set(dead) <= bad
+    assert plan.after >= 60
+
+
+def test_a_limit_of_one_holds_the_lane_at_the_first_refusal_and_gives_nothing_up() -> None:
+    plan = Plan(0, 1)
+    plan.take(1, 1)
+    assert acked(plan.delivered()) == (1, [])
+    plan.take(2, 2)
+    assert plan.refused({2: ""}, "refused", own=False) is None
+    assert plan.refuses_everything
+    plan.start_over()
+    assert (plan.after, plan.upto) == (1, 2)
+
+
+def test_accepted_refusals_are_settled_although_the_destination_took_nothing() -> None:
+    plan = Plan(0, 2)
+    for number in (1, 2):
+        plan.take(number, number)
+        plan.refused({number: ""}, "refused", own=False)
+    plan.start_over()
+    plan.accept_dead(2)
+    for number in (1, 2):
+        plan.take(number, number)
+        assert acked(plan.refused({number: ""}, "refused", own=False)) == (number, [number])
+    plan.take(3, 3)
+    assert plan.refused({3: ""}, "refused", own=False) is None

@@ -49,7 +49,7 @@ def steps(store: Store, pages: int) -> list[int]:
         lambda: store.append("source 1", page(numbers(60 * pages + 1, 60 * pages + 60))),
         lambda: store.ack("source 1", "sink 1", 30 * pages, ()),
         lambda: store.ready_in("source 1", "sink 2", 0, patient),
-        lambda: store._trim_source("source 1", 0, 500),
+        lambda: store._upkeep.trim("source 1", 0, 500),
     ]
     for sink in (2, 3, 4):
         store.ack("source 1", f"sink {sink}", 30 * pages, ())

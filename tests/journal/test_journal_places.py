@@ -7,7 +7,8 @@ import pytest
 from journal_case import EPOCH_MS, EVERYTHING, Clock, event, hashed, numbers, page
 
 from shipper.journal import Burial, JournalError, Limits, WrongTenantError
-from shipper.journal.store import KNOWN_IDS, Store
+from shipper.journal.store import Store
+from shipper.journal.upkeep import KNOWN_IDS
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from journal_case import EVERYTHING, Clock, check_file, event, loud, numbers, pa
 
 from shipper.journal import Burial, Limits, NoRoomError
 from shipper.journal.database import LOG_BYTES
-from shipper.journal.store import KNOWN_IDS, Store
+from shipper.journal.store import Store
+from shipper.journal.upkeep import KNOWN_IDS
 
 MB = 1 << 20
 

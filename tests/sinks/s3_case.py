@@ -105,10 +105,6 @@ class Bucket:
             for key, lines in self.lines().items()
         }
 
-    def all_numbers(self) -> list[int]:
-        """Those of all objects, ascending: what stands in two of them is there twice."""
-        return sorted(number for numbers in self.numbers().values() for number in numbers)
-
 
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody listens on."""
@@ -135,7 +131,7 @@ def seaweedfs(folder: Path) -> Iterator[str]:
     addresses = {f"-{role}.port{kind}": next(ports) for role in roles for kind in ("", ".grpc")}
     command = [str(weed) if weed.exists() else shutil.which("weed") or "weed", "-logtostderr=true", "server"]
     command += [f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.iam=false"]
-    command += [f"-s3.config={rights}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=100"]
+    command += [f"-s3.config={rights}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=1000"]
     command += ["-master.electionTimeout=1s", f"-filer.localSocket={folder}/filer.sock"]
     command += [f"{option}={port}" for option, port in addresses.items()]
     with (folder / "log").open("wb") as log:

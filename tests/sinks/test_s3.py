@@ -1,7 +1,9 @@
 """What is put where, and what answers mean: pure parts, and a scripted destination."""
 
+import asyncio
 import hashlib
 import json
+import threading
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +18,8 @@ from s3_case import TAKEN, error, event_at, lines_of, make_sink, written
 
 from shipper import Batch, Event, Rejected, Sink, Unavailable
 from shipper.testing import Destination, Received, Reply, SinkContract, make_batch, make_event
-from sinks.s3 import S3, hours_of
+from sinks.s3 import S3
+from sinks.s3_layout import hours_of
 
 pytestmark = pytest.mark.usefixtures("aws")
 
@@ -249,13 +252,23 @@ async def test_a_deadline_that_passes_between_objects_keeps_those_that_are_there
     assert (result.reason, result.only) == ("timeout", frozenset({1}))
 
 
-async def test_what_was_not_begun_at_the_deadline_is_not_put_any_more() -> None:
-    events = [event_at(hour, hour) for hour in range(50)]
-    with Destination(["hang"], default=TAKEN) as destination:
-        sink = make_sink(destination.url, request={"timeout_secs": 0.5})
-        with pytest.raises(Unavailable):
-            await sink.write(batch_of(*events))
-        await destination.left_alone(within_secs=5)
+async def test_what_was_not_begun_when_a_write_was_cut_off_is_not_put_any_more() -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def late(received: Received) -> Reply:
+        asked.set()
+        answer.wait(10)
+        return TAKEN
+
+    with Destination([late], default=TAKEN) as destination:
+        sink = make_sink(destination.url)
+        write = asyncio.create_task(sink.write(batch_of(event_at(1, 1), event_at(2, 2))))
+        await asyncio.to_thread(asked.wait, 10)
+        [thread] = [thread for thread in threading.enumerate() if thread.name == "s3"]
+        write.cancel()
+        await asyncio.wait([write])
+        answer.set()
+        await asyncio.to_thread(thread.join, 10)
         await sink.close()
         assert len(destination.requests) == 1
 

@@ -1,0 +1,142 @@
+"""What gives things up: trimming, and what an operator may do, with a line in the audit list.
+
+Each public method is one transaction, or one for each source.
+"""
+
+from collections.abc import Callable
+
+from shipper.journal import UnknownNameError
+from shipper.journal.database import Database
+
+KNOWN_IDS = 10_000
+"""So many of a source's last ids are looked up when a page repeats something, so they outlive their events."""
+DEAD_LETTER_OVERHEAD = 256
+
+
+class Upkeep:
+    """Works on the store's connection. clock: seconds since 1970."""
+
+    def __init__(self, db: Database, clock: Callable[[], float]) -> None:
+        self._db = db
+        self._clock = clock
+
+    def trim(self, name: str, before: int | None, most: int) -> int:
+        """Gives up the bytes of a source's delivered pages, at most so many, stored up to this time (None: any)."""
+        source, following, trimmed = self._db.rows("SELECT id, next, trimmed FROM source WHERE name = ?", name)[0]
+        # A lane that was forgotten wants nothing any more; a source that never had one keeps all for whoever comes.
+        settled = self._db.value(
+            "SELECT min(CASE WHEN forgotten THEN ? ELSE position END) FROM lane WHERE source = ?", following - 1, source
+        )
+        if settled is None or settled <= trimmed:
+            return 0
+        oldest = self._db.value("SELECT stored FROM page WHERE source = ? AND first = ?", source, trimmed + 1)
+        if before is not None and oldest > before:
+            return 0
+        pages, freed = 0, 0
+        for count, stored, size in self._db.rows(
+            "SELECT count, stored, length(body) FROM page WHERE source = ? AND first > ? AND first <= ?"
+            " ORDER BY first LIMIT ?",
+            source, trimmed, settled, most,
+        ):  # fmt: skip
+            # Oldest first and without gaps, even where the clock was set back in between.
+            if trimmed + count > settled or (before is not None and stored > before):
+                break
+            trimmed, pages, freed = trimmed + count, pages + 1, freed + size
+        if pages:
+            with self._db.transaction():
+                self._give_up(source, trimmed, freed, following - 1 - KNOWN_IDS)
+        return pages
+
+    def _give_up(self, source: int, upto: int, freed: int, unknown: int) -> None:
+        """The bytes of all events up to a number; and of pages that hold none but unknown ones also the index."""
+        self._db.execute(
+            "UPDATE page SET body = NULL WHERE source = ? AND first <= ? AND body IS NOT NULL", source, upto
+        )
+        whole = "FROM page WHERE source = ? AND first <= ? AND first + count - 1 <= ?"
+        forgotten = min(upto, unknown)
+        freed += self._db.value(
+            f"SELECT coalesce(sum(length(idx) + length(times)), 0) {whole}", source, forgotten, forgotten
+        )
+        self._db.execute(f"DELETE {whole}", source, forgotten, forgotten)
+        self._db.execute("UPDATE source SET trimmed = ?, bytes = bytes - ? WHERE id = ?", upto, freed, source)
+
+    def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str) -> None:
+        """Makes a source resume elsewhere, with no id known."""
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE source SET checkpoint = ?, known_from = next, highest = '' WHERE name = ?", checkpoint, name
+            )
+            self._audit(who, audit)
+
+    def forget_sink(self, sink: str, who: str) -> int:
+        """Gives up what waits for this sink. Returns how many events. Raises UnknownNameError."""
+        waiting = self._db.rows(
+            "SELECT sum(s.next - 1 - l.position), count(*) FROM lane l JOIN source s ON s.id = l.source"
+            " WHERE l.sink = ? AND NOT l.forgotten",
+            sink,
+        )[0]
+        if not waiting[1]:
+            raise UnknownNameError("operator", f"the journal has no lane into a sink {sink!r}")
+        with self._db.transaction():
+            for (source,) in self._db.rows("SELECT source FROM lane WHERE sink = ? AND NOT forgotten", sink):
+                self._forget_lane(source, sink)
+            self._audit(who, f"forget sink {sink}: {waiting[0]} events given up")
+        return int(waiting[0])
+
+    def forget_source(self, name: str, waiting: int, who: str) -> None:
+        """Gives up a source's place and all its events."""
+        source = self._db.value("SELECT id FROM source WHERE name = ?", name)
+        with self._db.transaction():
+            for (sink,) in self._db.rows("SELECT sink FROM lane WHERE source = ? AND NOT forgotten", source):
+                self._forget_lane(source, sink)
+            self._db.execute("DELETE FROM page WHERE source = ?", source)
+            self._db.execute(
+                "UPDATE source SET checkpoint = NULL, start = '', horizon = NULL, highest = '', known_from = next,"
+                " trimmed = next - 1, bytes = 0 WHERE id = ?",
+                source,
+            )
+            self._audit(who, f"forget source {name}: {waiting} events given up")
+
+    def _forget_lane(self, source: int, sink: str) -> None:
+        last = self._db.value("SELECT next - 1 FROM source WHERE id = ?", source)
+        self._db.execute(
+            "UPDATE lane SET given_up = given_up + ? - position, position = ?, start = '', reserved_first = 0,"
+            " reserved_last = 0, forgotten = 1 WHERE source = ? AND sink = ?",
+            last, last, source, sink,
+        )  # fmt: skip
+
+    def rename_sink(self, old: str, new: str, who: str) -> None:
+        """Carries a sink's places and dead letters to a new name. Raises UnknownNameError."""
+        if not self._db.rows("SELECT 1 FROM lane WHERE sink = ?", old):
+            raise UnknownNameError("operator", f"the journal has no lane into a sink {old!r}")
+        if self._db.rows("SELECT 1 FROM lane WHERE sink = ?", new):
+            raise UnknownNameError("operator", f"the journal has lanes into a sink {new!r} already")
+        with self._db.transaction():
+            self._db.execute("UPDATE lane SET sink = ? WHERE sink = ?", new, old)
+            self._db.execute("UPDATE dead_letter SET sink = ? WHERE sink = ?", new, old)
+            self._db.execute("UPDATE dead_count SET sink = ? WHERE sink = ?", new, old)
+            self._audit(who, f"rename sink {old} to {new}")
+
+    def remove_old_dead_letters(self, before: int) -> tuple[int, int]:
+        """Removes those that were given up before this time (milliseconds). Returns how many, and their bytes."""
+        old = self._db.rows(
+            "SELECT source, sink, reason, count(*), sum(length(raw) + length(CAST(detail AS BLOB)) + ?)"
+            " FROM dead_letter WHERE at < ? GROUP BY source, sink, reason",
+            DEAD_LETTER_OVERHEAD, before,
+        )  # fmt: skip
+        if not old:
+            return 0, 0
+        with self._db.transaction():
+            self._db.execute("DELETE FROM dead_letter WHERE at < ?", before)
+            for source, sink, reason, count, _ in old:
+                self._db.execute(
+                    "UPDATE dead_count SET kept = kept - ? WHERE source = ? AND sink = ? AND reason = ?",
+                    count, source, sink, reason,
+                )  # fmt: skip
+                self._db.execute(
+                    "UPDATE lane SET removed = removed + ? WHERE source = ? AND sink = ?", count, source, sink
+                )
+        return sum(row[3] for row in old), sum(row[4] for row in old)
+
+    def _audit(self, who: str, what: str) -> None:
+        self._db.execute("INSERT INTO audit (at, who, what) VALUES (?, ?, ?)", int(self._clock() * 1000), who, what)
