@@ -22,7 +22,6 @@ import threading
 import time
 import traceback
 import tracemalloc
-import unittest
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -70,6 +69,25 @@ PATIENCE_SECS = 2.0
 Outcome = float | None | Unavailable | Rejected | Fatal | TimeoutError
 
 
+ONLY_HTTP = (
+    "test_takes_no_more_room_than_its_overhead_says",
+    "test_opens_while_the_destination_is_down",
+    "test_one_write_is_at_most_one_request",
+    "test_never_gives_events_up_for_what_a_person_must_put_right",
+    "test_waits_for_a_destination_in_trouble",
+    "test_waits_as_long_as_it_is_asked_to",
+    "test_a_lost_connection_is_no_outcome",
+    "test_follows_no_redirect",
+    "test_takes_no_strangers_answer_for_success",
+    "test_reads_no_endless_answer",
+    "test_inflates_no_bomb",
+    "test_ends_at_its_deadline",
+    "test_can_be_cancelled",
+    "test_uses_a_rotated_secret",
+)
+"""What only a sink that speaks HTTP can do wrong."""
+
+
 class SinkContract:
     """Subclass it, name the class `Test…`, and fill in what follows."""
 
@@ -82,6 +100,17 @@ class SinkContract:
     """True where the destination says nothing but its status, so that a proxy's 200 can't be told from its own."""
     http: ClassVar[bool] = True
     """False for a sink that speaks no HTTP: it overrides `destination`, `make` and `arrived_at`."""
+
+    def __init_subclass__(cls) -> None:
+        """Takes out what does not apply, so that no test has to be skipped."""
+        super().__init_subclass__()
+        out = set() if cls.http else set(ONLY_HTTP)
+        if cls.status_is_enough:
+            out.add("test_takes_no_strangers_answer_for_success")
+        if not cls.secret:
+            out.add("test_uses_a_rotated_secret")
+        for name in out:
+            setattr(cls, name, None)
 
     def settings(self, url: str) -> dict[str, Any]:
         """The sink's own settings for a destination at this address, without the secret."""
@@ -144,7 +173,6 @@ class SinkContract:
             )
 
     def test_takes_no_more_room_than_its_overhead_says(self) -> None:
-        self._needs_http()
         odd_one = make_event(1)
         hashed = Event("sha256-" + "0" * 64, odd_one.time, odd_one.date, odd_one.type, odd_one.raw)
         batches = [make_batch([hashed] * count, source="a-tenant-with-a-long-name") for count in (1, 100)]
@@ -209,7 +237,6 @@ class SinkContract:
     # How a destination fails
 
     def test_opens_while_the_destination_is_down(self) -> None:
-        self._needs_http()
         with self.destination() as destination:
             sink = self.make(destination)
 
@@ -226,7 +253,6 @@ class SinkContract:
         _assert_unavailable(asyncio.run(open_and_write()), "a destination that is down")
 
     def test_one_write_is_at_most_one_request(self) -> None:
-        self._needs_http()
         faults: list[Step] = [Reply(status) for status in (400, 401, 403, 404, 408, 413, 429, 500, 503)]
         # Between them a success: on a connection that was used before, some libraries repeat by themselves.
         script = [step for fault in (*faults, "reset", "reset_mid_answer") for step in (self.success, fault)]
@@ -236,7 +262,6 @@ class SinkContract:
             assert asked == len(script), f"{len(script)} writes became {asked} requests: repeating is delivery's part"
 
     def test_never_gives_events_up_for_what_a_person_must_put_right(self) -> None:
-        self._needs_http()
         elsewhere = {"Location": "http://127.0.0.1:9/elsewhere"}
         self._assert_all_unavailable(
             [Reply(status) for status in (401, 403, 404)]
@@ -244,11 +269,9 @@ class SinkContract:
         )
 
     def test_waits_for_a_destination_in_trouble(self) -> None:
-        self._needs_http()
         self._assert_all_unavailable([Reply(status) for status in (429, 500, 502, 503, 504)])
 
     def test_waits_as_long_as_it_is_asked_to(self) -> None:
-        self._needs_http()
         for status in (429, 503):
             outcome = self._one(Reply(status, headers={"Retry-After": "7"}))
             _assert_unavailable(outcome, f"HTTP {status}")
@@ -256,25 +279,18 @@ class SinkContract:
             assert asked == 7, f"HTTP {status} with Retry-After: 7 becomes retry_after={asked}"
 
     def test_a_lost_connection_is_no_outcome(self) -> None:
-        self._needs_http()
         self._assert_all_unavailable(["reset", "reset_mid_answer", "no_http"])
 
     def test_follows_no_redirect(self) -> None:
-        self._needs_http()
         with Destination(default=self.success) as other:
             for status in (301, 302, 303, 307, 308):
                 self._one(Reply(status, headers={"Location": f"{other.url}/elsewhere"}))
             assert not other.requests, "follows a redirect, and takes its secret along"
 
     def test_takes_no_strangers_answer_for_success(self) -> None:
-        self._needs_http()
-        if self.status_is_enough:
-            raise unittest.SkipTest("its destination says nothing but its status")
         self._assert_all_unavailable([GARBAGE, EMPTY, Reply(200, b"{"), Reply(200, b"[" * 50_000), Reply(200, b"\xff")])
 
     def test_reads_no_endless_answer(self) -> None:
-        self._needs_http()
-
         async def write(destination: Destination) -> Outcome:
             async with _opened(self.make(destination)) as sink:
                 return await _outcome(sink, make_batch())
@@ -285,7 +301,6 @@ class SinkContract:
         self._assert_no_success(outcome, "an endless answer")
 
     def test_inflates_no_bomb(self) -> None:
-        self._needs_http()
         gzip_bomb()  # made now, so that its making is not measured
         with _memory() as peak:
             outcome = self._one("gzip_bomb")
@@ -293,7 +308,6 @@ class SinkContract:
         self._assert_no_success(outcome, "a gzip bomb")
 
     def test_ends_at_its_deadline(self) -> None:
-        self._needs_http()
         steps: list[Step] = ["hang", "slow_loris"]
         for step in steps:
             started = time.monotonic()
@@ -303,8 +317,6 @@ class SinkContract:
             assert isinstance(outcome, Unavailable | TimeoutError), f"{step} becomes {outcome!r}"
 
     def test_can_be_cancelled(self) -> None:
-        self._needs_http()
-
         async def cancel(destination: Destination) -> None:
             async with _opened(self.make(destination)) as sink:
                 write = asyncio.create_task(sink.write(make_batch()))
@@ -319,10 +331,6 @@ class SinkContract:
             asyncio.run(cancel(destination))
 
     def test_uses_a_rotated_secret(self) -> None:
-        self._needs_http()
-        if not self.secret:
-            raise unittest.SkipTest("this sink has no secret")
-
         secrets = ("the-first-one", "another-and-longer-one")
 
         async def rotate(destination: Destination, put: Callable[[str], object], secret: Secret) -> None:
@@ -339,10 +347,6 @@ class SinkContract:
                 assert self.carries(request, secret), "a secret that changed in its file is not used"
 
     # What the tests are made of
-
-    def _needs_http(self) -> None:
-        if not self.http:
-            raise unittest.SkipTest("this sink speaks no HTTP")
 
     async def _write_all(self, sink: Sink, batches: Sequence[Batch], *, failing: bool = False) -> list[Outcome]:
         async with _opened(sink):

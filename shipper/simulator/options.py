@@ -21,6 +21,8 @@ class Options:
     domain: str = _option("acme.us.auth0.com", "default tenant domain: names the audience, not the address")
     client_id: str = _option("simulated-client", "the one client that gets tokens")
     client_secret: str = _option("simulated-secret", "its secret")
+    public_key_file: str = _option("", "PEM file of its public key: private_key_jwt in place of the secret")
+    custom_domain: str = _option("", "a custom domain of the tenant: another audience of client assertions")
     token: str = _option("", "a token that is accepted without asking for it; empty: none")
     scope: str = _option("read:logs read:logs_users", "scopes of every token, parted by spaces")
     token_life_secs: float = _option(86_400.0, "seconds until a token expires")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
@@ -123,17 +124,17 @@ async def _lines(request: web.BaseRequest, lines: Iterable[bytes]) -> web.Stream
 
 
 @contextlib.asynccontextmanager
-async def serve(tenant: Tenant) -> AsyncIterator[Running]:
+async def serve(tenant: Tenant, tls: ssl.SSLContext | None = None) -> AsyncIterator[Running]:
     """Listen for `tenant` at its options' host and port while the block runs. Raises OSError if that fails."""
     running = Running(tenant)
     server = web.Server(running.handle, access_log=None)
     runner = web.ServerRunner(server, shutdown_timeout=0.05)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, tenant.options.host, tenant.options.port)
+        site = web.TCPSite(runner, tenant.options.host, tenant.options.port, ssl_context=tls)
         await site.start()
         host, port = runner.addresses[0][:2]
-        running.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        running.url = f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
         yield running
     finally:
         await runner.cleanup()

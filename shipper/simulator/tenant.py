@@ -113,7 +113,7 @@ class Tenant:
     def answer(self, asked: Asked, body: bytes = b"") -> Answer:
         """What the tenant answers to one request, faults included."""
         if asked.path == TOKEN:
-            answer = _only("POST", asked) or self.tokens.answer(body, asked.headers.get("Content-Type", ""), asked.at)
+            answer = _only("POST", asked) or self.tokens.answer(asked, body)
         elif asked.path == LOGS:
             answer = _only("GET", asked) or self._disturbed(asked)
             answer = replace(answer, delay_secs=answer.delay_secs + self.options.latency_secs)
@@ -146,7 +146,7 @@ class Tenant:
                 return error(int(status), "Error", "An error of the simulator's own")
 
     def _logs(self, asked: Asked) -> Answer:
-        refusal = self.tokens.refusal(asked.headers.get("Authorization"), asked.at)
+        refusal = self.tokens.refusal(asked)
         if refusal is not None:
             return refusal
         limits: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """How an application shows who it is with a key instead of a secret: a signed client assertion (private_key_jwt).
 
-Auth0 docs, "Authenticate with Private Key JWT": a JWT that is accepted once and lives for five minutes at most, better
-one; RS256; at most 2,048 bytes; `iat` may differ from the tenant's clock by ten seconds. Hence a fresh one for each try.
+Auth0 docs, "Authenticate with Private Key JWT": a JWT of at most 2,048 bytes, RS256, that is taken once and lives for
+five minutes at most, better one; `iat` may lie ahead of the tenant's clock by ten seconds. Hence a fresh one for each try.
 """
 
 import base64

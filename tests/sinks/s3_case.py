@@ -1,6 +1,7 @@
 """A real S3 store on this machine, and what stands in its buckets."""
 
 import contextlib
+import functools
 import gzip
 import json
 import re
@@ -65,19 +66,24 @@ def lines_of(key: str, body: bytes) -> list[bytes]:
     return content.splitlines()
 
 
+@functools.cache
+def _client(url: str) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id=ALL_RIGHTS[0],
+        aws_secret_access_key=ALL_RIGHTS[1],
+        config=Config(retries={"total_max_attempts": 1}, proxies={}, s3={"addressing_style": "path"}),
+    )
+
+
 class Bucket:
     """One bucket, looked at with all rights."""
 
     def __init__(self, url: str, name: str) -> None:
         self.url, self.name = url, name
-        self.client: Any = boto3.client(
-            "s3",
-            endpoint_url=url,
-            region_name="us-east-1",
-            aws_access_key_id=ALL_RIGHTS[0],
-            aws_secret_access_key=ALL_RIGHTS[1],
-            config=Config(retries={"total_max_attempts": 1}, proxies={}, s3={"addressing_style": "path"}),
-        )
+        self.client = _client(url)
 
     def create(self) -> Self:
         self.client.create_bucket(Bucket=self.name)
