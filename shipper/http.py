@@ -6,11 +6,12 @@ steps and refused beyond its limit, and nothing is followed anywhere.
 
 import asyncio
 import io
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
@@ -19,7 +20,8 @@ import msgspec
 from isal import isal_zlib
 from isal.igzip_lib import IsalError as _IsalError
 from multidict import CIMultiDict, CIMultiDictProxy
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 from yarl import URL
 
 from shipper.reasons import Reason
@@ -30,6 +32,7 @@ IsalError = cast("type[Exception]", _IsalError)
 INFLATE_STEP = 1 << 20
 """Bytes that one step of decompression may produce: what a bomb costs beyond the answer's limit."""
 LARGE_BODY_BYTES = 1 << 20
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MAX_HEADER_BYTES = 32 * 1024
 """Of one header: a longer Link than is ever followed must not make its page unreadable."""
 
@@ -52,6 +55,31 @@ class Tls(BaseModel):
         if self.cert_file is not None:
             context.load_cert_chain(self.cert_file, self.key_file)
         return context
+
+
+class Proxy(str):
+    """The setting `proxy`: an address, "none", or "" for the environment's.
+
+    It may hold a password, so what shows settings (repr, model_dump, JSON) shows stars in its place.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(self.masked())
+
+    def masked(self) -> str:
+        """Without user name and password."""
+        return _USER.sub("**********@", self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            cls, core_schema.str_schema(), serialization=core_schema.plain_serializer_function_ser_schema(cls.masked)
+        )
+
+
+_USER = re.compile(r"(?<=://)[^/]*@")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -135,9 +163,9 @@ class HttpClient:
                 data = await _read(response, max_bytes)
                 return Answer(response.status, CIMultiDictProxy(CIMultiDict(response.headers)), data)
         except TimeoutError:
-            via = " through the proxy" if proxy else ""
             waited = time.monotonic() - started
-            raise HttpError("timeout", f"no whole answer from {target.host} in {waited:.1f} s{via}") from None
+            note = f"no whole answer from {target.host} in {waited:.1f} s {_way(proxied=proxy is not None)}"
+            raise HttpError("timeout", note) from None
         except (aiohttp.ClientError, IsalError, OSError, ValueError) as error:
             raise _by_cause(error, str(target.host), proxied=proxy is not None) from None
 
@@ -148,16 +176,20 @@ def _pieces(body: bytes | None) -> bytes | io.BytesIO | None:
 
 
 def proxy_for(url: str, setting: str) -> str | None:
-    """The proxy that a request to this URL goes through: the setting, else the environment; None for none."""
-    if setting == "none":
+    """The proxy that a request to this URL goes through: the setting, else the environment; None for none.
+
+    http on loopback has none, whatever is set: a proxy can't reach it, and would read the credentials.
+    """
+    parts = urlsplit(url)
+    if setting == "none" or (parts.scheme == "http" and parts.hostname in LOOPBACK):
         return None
     if setting:
-        return setting
-    parts = urlsplit(url)
+        return str(setting)
     proxies = getproxies_environment()
     if not proxies or proxy_bypass_environment(parts.netloc, proxies):
         return None
-    return proxies.get(parts.scheme)
+    found = proxies.get(parts.scheme)
+    return f"http://{found}" if found and "://" not in found else found
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
@@ -221,15 +253,26 @@ _CAUSES: tuple[tuple[type[BaseException], Reason, str], ...] = (
 def _by_cause(error: BaseException, host: str, *, proxied: bool) -> HttpError:
     if isinstance(error, HttpError):
         return error
-    via = " through the proxy" if proxied else ""
+    # What the TLS layer says after its handshake, for example of a missing client certificate, comes as a lost
+    # connection: what lies beneath it counts.
+    beneath = error.__cause__
+    if isinstance(beneath, ssl.SSLError):
+        error = beneath
+    way = f" {_way(proxied=True)}" if proxied else ""
     for kind, reason, text in _CAUSES:
         if isinstance(error, kind):
-            return HttpError(reason, f"{host}: {text}{via}{_cause(error)}")
-    return HttpError("bad_answer", f"{host}: the exchange failed{via} ({type(error).__name__})")
+            return HttpError(reason, f"{host}: {text}{way}{_cause(error)}")
+    return HttpError("bad_answer", f"{host}: the exchange failed{way} ({type(error).__name__})")
+
+
+def _way(*, proxied: bool) -> str:
+    return "through the proxy" if proxied else "without a proxy"
 
 
 def _cause(error: BaseException) -> str:
     """The system's own word for it, which names no content: an errno's text or OpenSSL's verdict."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f" (HTTP {error.status})"
     inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
     if isinstance(inner, ssl.SSLCertVerificationError):
         return f" ({inner.verify_message})"

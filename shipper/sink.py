@@ -26,7 +26,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from shipper.event import Batch
-from shipper.http import Answer, HttpClient, HttpError, Tls, proxy_for, reason_of_status
+from shipper.http import LOOPBACK, Answer, HttpClient, HttpError, Proxy, Tls, proxy_for, reason_of_status
 from shipper.reasons import Reason
 from shipper.retry import retry_after_secs
 from shipper.shape import envelope
@@ -125,7 +125,7 @@ class SinkConfig(_Section):
 
     type: str
     enabled: bool = True
-    proxy: str = ""
+    proxy: Proxy = Proxy()
     from_sources: list[str] = []
     format: Literal["envelope", "raw"] = "envelope"
     add_tenant_name: bool = True
@@ -278,7 +278,7 @@ def check_url(url: str) -> str:
         raise ValueError("must not hold a user name or password")
     if parts.query or parts.fragment:
         raise ValueError("must not hold a query or fragment")
-    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ValueError("must be https: http is accepted on loopback only, since credentials would travel in clear")
     return url.rstrip("/")
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shipper.http import Tls
+from shipper.http import Proxy, Tls
 
 
 class SourceRequest(BaseModel):
@@ -18,14 +18,15 @@ class SourceRequest(BaseModel):
 class SourceConfig(BaseModel, ABC):
     """What every source's settings have; a source adds its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A validation error's own text would quote what was given, and that may be a secret.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     type: str
     enabled: bool = True
     start: str = "earliest"
     poll_interval_secs: float = Field(default=2.0, ge=0.1, le=3600)
     retention_days: float = Field(default=1.0, gt=0, le=3650)
-    proxy: str = ""
+    proxy: Proxy = Proxy()
     request: SourceRequest = SourceRequest()
     tls: Tls = Tls()
 

@@ -117,7 +117,8 @@ def test_each_commented_line_shows_the_default() -> None:
     for kind, model in _models():
         table = _table(kind)
         # A sink that the file only proposes has no table yet.
-        written = next((t for part in ("sources", "sinks") for t in active[part].values() if t["type"] == kind), {})
+        tables = [table for part in ("sources", "sinks") for table in active[part].values()]
+        written: dict[str, Any] = next((one for one in tables if one["type"] == kind), {})
         fixed = {name for name, value in written.items() if not isinstance(value, dict)}
         shown += _defaults(model, {name: value for name, value in table.items() if name not in fixed}, kind)
     assert len(shown) > 30

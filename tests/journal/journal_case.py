@@ -10,7 +10,8 @@ from pathlib import Path
 from shipper.event import Event, Page
 from shipper.journal import Limits
 from shipper.journal.pages import unpack, unpack_index
-from shipper.journal.store import DEAD_LETTER_OVERHEAD, Store
+from shipper.journal.store import Store
+from shipper.journal.upkeep import DEAD_LETTER_OVERHEAD
 
 EPOCH_MS = 1_700_000_000_000
 EVERYTHING = Limits(1_000_000, 1 << 30)
