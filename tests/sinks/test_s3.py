@@ -36,8 +36,8 @@ class TestContract(SinkContract):
     def arrived(self, request: Received) -> Sequence[bytes]:
         return request.body.splitlines()
 
-    def test_reads_no_endless_answer(self) -> None:
-        pytest.skip("boto3 reads the whole answer; the write ends at its deadline all the same")
+    # boto3 reads the whole answer, however long; the write ends at its deadline all the same (DECISIONS.md).
+    test_reads_no_endless_answer = None  # type: ignore[assignment]
 
 
 def batch_of(*events: Event, **fields: Any) -> Batch:
