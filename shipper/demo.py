@@ -113,6 +113,9 @@ class Demo:
                 return self._story()
         except KeyboardInterrupt:
             return 0
+        except RuntimeError as error:
+            self._say(str(error))
+            return 1
         finally:
             for process in self._processes:
                 process.kill()
@@ -230,12 +233,8 @@ class Demo:
             return
         self._say("Starting an S3 store.")
         (self._place / "store").mkdir()
-        with seaweedfs(weed, self._place / "store", {KEYS: ("Admin", "Read", "Write", "List")}) as url:
-            end = time.monotonic() + WITHIN_SECS
-            while not self._made_bucket(url):
-                if time.monotonic() > end:
-                    raise SystemExit("demo: the S3 store does not start")
-                threading.Event().wait(0.2)
+        rights = {KEYS: ("Admin", "Read", "Write", "List")}
+        with seaweedfs(weed, self._place / "store", rights, self._made_bucket) as url:
             yield url
 
     def _made_bucket(self, url: str) -> bool:

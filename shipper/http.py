@@ -253,15 +253,15 @@ _CAUSES: tuple[tuple[type[BaseException], Reason, str], ...] = (
 def _by_cause(error: BaseException, host: str, *, proxied: bool) -> HttpError:
     if isinstance(error, HttpError):
         return error
-    # What the TLS layer says after its handshake, for example of a missing client certificate, comes as a lost
-    # connection: what lies beneath it counts.
-    beneath = error.__cause__
-    if isinstance(beneath, ssl.SSLError):
-        error = beneath
+    # An alert behind the handshake, as for a missing client certificate in TLS 1.3, comes as a lost connection.
+    if isinstance(error.__cause__, ssl.SSLError) and not isinstance(error, aiohttp.ClientConnectorError):
+        error = error.__cause__
+    if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
+        return HttpError("auth", f"{host}: the proxy wants a user name and password, or others (HTTP 407)")
     way = f" {_way(proxied=True)}" if proxied else ""
     for kind, reason, text in _CAUSES:
         if isinstance(error, kind):
-            return HttpError(reason, f"{host}: {text}{way}{_cause(error)}")
+            return HttpError(reason, f"{host}: {text}{'' if 'proxy' in text else way}{_cause(error)}")
     return HttpError("bad_answer", f"{host}: the exchange failed{way} ({type(error).__name__})")
 
 

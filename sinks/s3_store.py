@@ -14,6 +14,7 @@ import botocore.exceptions as failures
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -24,6 +25,9 @@ MAX_PROBE_BYTES = 4096
 
 # At debug level, botocore logs the bodies that it sends.
 logging.getLogger("botocore").setLevel(logging.WARNING)
+
+_MODELS: Final = create_loader()
+"""boto3's descriptions of services, read once for all clients: reading them is most of what making a client takes."""
 
 _CODES: Final[dict[str, tuple[Reason, str]]] = {
     "AccessDenied": ("forbidden", "this is not allowed to these credentials, or the bucket's owner is another"),
@@ -214,6 +218,7 @@ def _client(settings: Any) -> Any:
 def _session(settings: Any) -> botocore.session.Session:
     """A session whose every client, those that fetch credentials included, has our network settings."""
     session = botocore.session.get_session()
+    session.register_component("data_loader", _MODELS)
     session.set_default_client_config(_network(settings))
     if settings.region:
         session.set_config_variable("region", settings.region)

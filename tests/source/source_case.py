@@ -172,7 +172,7 @@ async def reading(
         "base_url": running.url,
         "proxy": "none",
     }
-    if "token" not in settings:
+    if not settings.keys() & {"token", "private_key"}:
         fixed |= {"client_id": "simulated-client", "client_secret": Secret("simulated-secret")}
     config = Auth0Config.model_validate({**fixed, **settings})
     handle, _ = await journal.source(name, config.tenant_key)
