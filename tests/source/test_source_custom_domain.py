@@ -24,15 +24,23 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def behind_its_names(place: Path, certificates: Path, **settings: Any) -> AsyncIterator[tuple[Rig, list[str]]]:
+async def behind_its_names(
+    place: Path, certificates: Path, *, link_host: str = TENANT, **settings: Any
+) -> AsyncIterator[tuple[Rig, list[str]]]:
     """A tenant that is reached by its custom domain's real name and port: through a proxy that knows where it is.
 
     Yields what the proxy was asked, too.
     """
     clock = Clock()
     place.mkdir(exist_ok=True)
-    options = {"plan": "none", "clock": clock.wall, "custom_domain": CUSTOM, "link_host": TENANT}
-    tenant = Tenant(events=events(350), public_key_file=registered(place) if "private_key" in settings else "", **options)
+    tenant = Tenant(
+        events=events(350),
+        clock=clock.wall,
+        plan="none",
+        public_key_file=registered(place) if "private_key" in settings else "",
+        custom_domain=CUSTOM,
+        link_host=link_host,
+    )
     async with (
         serve(tenant, serving(certificates)) as running,
         proxy() as between,
@@ -81,8 +89,7 @@ async def test_the_journal_knows_the_tenant_by_its_own_domain_whatever_the_addre
 
 
 async def test_a_link_to_a_third_host_is_not_followed_there(tmp_path: Path, certificates: Path) -> None:
-    async with behind_its_names(tmp_path, certificates) as (rig, connected):
-        object.__setattr__(rig.tenant.options, "link_host", "evil.example")
+    async with behind_its_names(tmp_path, certificates, link_host="evil.example") as (rig, connected):
         assert await rig.drained() == rig.issued()
         assert rig.count("shipper_links_refused_total") == 4
         assert set(connected) == {f"CONNECT {CUSTOM}:443 HTTP/1.1"}
