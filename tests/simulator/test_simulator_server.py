@@ -248,7 +248,7 @@ async def test_another_process_learns_what_was_issued(client: aiohttp.ClientSess
 
 async def simulator(*flags: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "shipper.simulator", *flags,
+        sys.executable, "-m", "shipper", "simulate", *flags,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
 
@@ -256,7 +256,7 @@ async def simulator(*flags: str) -> asyncio.subprocess.Process:
 async def test_the_program_says_where_it_listens_serves_and_ends_cleanly_when_told(
     client: aiohttp.ClientSession,
 ) -> None:
-    process = await simulator("--count", "12", "--plan", "none", "--gzip", "false", "--token", "abc")
+    process = await simulator("--count", "12", "--plan", "none", "--no-gzip", "--token", "abc")
     assert process.stdout is not None
     assert process.stderr is not None
     line = (await process.stdout.readline()).decode()
