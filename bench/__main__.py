@@ -8,8 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from bench.rows import FULL, QUICK, ROWS
+from bench import rows, rows_sinks
+from bench.rows import FULL, QUICK
 from bench.table import Row, table
+
+ROWS = {**rows.ROWS, **rows_sinks.ROWS}
 
 
 def main() -> None:
@@ -25,15 +28,15 @@ def main() -> None:
     # So that every `with` ends its programs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began, load = time.monotonic(), os.getloadavg()[0]
-    rows: list[Row] = []
+    found: list[Row] = []
     for name in asked.only:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
-        rows += ROWS[name](size)
+        found += ROWS[name](size)
     print(f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f} before")
     counts = f"{size.cpu_events:,} events for CPU, {size.drain_events:,} for drain, {size.memory_events:,} for memory"
     print(f"{'quick' if asked.quick else 'full'}: {counts};")
     print(f"{size.pairs} pairs in turn, median (least to most); took {time.monotonic() - began:.0f} s\n")
-    print(table(rows))
+    print(table(found))
 
 
 def _processor() -> str:

@@ -7,9 +7,10 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import IO, NamedTuple, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTED_WITHIN_SECS = 30.0
@@ -33,15 +34,27 @@ class Memory(NamedTuple):
 class Program:
     """One child. Its output goes to files in `directory`; leaving the block ends it, however it was doing.
 
-    arguments: for the Python that runs us. environment: added to ours.
+    arguments: for the Python that runs us. environment: added to ours. counted: the lines on stdout are only counted.
     """
 
-    def __init__(self, name: str, directory: Path, *arguments: str, environment: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        counted: bool = False,
+    ) -> None:
         self.name = name
         self._out, self._err = directory / f"{name}.out", directory / f"{name}.err"
         self._ended = False
         self._started = time.perf_counter()
-        with self._out.open("wb") as out, self._err.open("wb") as err:
+        with ExitStack() as files:
+            out: IO[bytes] = files.enter_context(self._out.open("wb"))
+            err = files.enter_context(self._err.open("wb"))
+            self._counter = subprocess.Popen(["wc", "-l"], stdin=subprocess.PIPE, stdout=out) if counted else None
+            if self._counter and self._counter.stdin:
+                out = files.enter_context(self._counter.stdin)
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**os.environ, **(environment or {})},
@@ -73,6 +86,13 @@ class Program:
         if self._process.returncode != 0:
             raise RuntimeError(f"{self.name} ended with {self._process.returncode}: {self._tail()}")
         return usage
+
+    def printed(self) -> int:
+        """How many lines a counted program wrote on stdout; once it has ended."""
+        if self._counter is None:
+            raise RuntimeError(f"nobody counts the lines of {self.name}")
+        self._counter.wait(ENDS_WITHIN_SECS)
+        return int(self._out.read_text())
 
     def cpu_secs(self) -> float:
         """CPU seconds so far, of all threads, to the nanosecond."""

@@ -9,6 +9,7 @@ from statistics import median
 from typing import NamedTuple, TypeVar
 
 from bench.program import Program, Usage
+from bench.sinks import only_hec
 from bench.stage import DOMAIN, Daemon, Stage, stage
 from bench.table import Row, spread
 from bench.tenants import domain_of
@@ -67,53 +68,69 @@ def cpu(size: Size) -> list[Row]:
         Row("the same, start-up included, µs", spread(whole[0]), spread(whole[1]),
             f"ratio {spread(whole_ratios, '.2f')}"),
         Row("start-up alone, CPU ms", spread(starts_ms[0], ".0f"), spread(starts_ms[1], ".0f"), ""),
-        _judged("journal on disk, full pages, bytes an event", found.journal_bytes / count, 300),
+        judged("journal on disk, full pages, bytes an event", found.journal_bytes / count, 300),
     ]  # fmt: skip
 
 
 def drain(size: Size) -> list[Row]:
     """Events a second from a tenant that takes 20 ms an answer, beside the bare loop."""
+    return [drain_beside_bare_loop(size, "drain at 20 ms latency, events/s", only_hec, ("hec",))]
+
+
+def drain_beside_bare_loop(size: Size, what: str, sinks: Callable[[str], list[str]], kinds: tuple[str, ...]) -> Row:
+    """One row for these sinks; kinds: what the destination calls them."""
     count = size.drain_events
-    found = _pairs(size, count, "bare_loop", ("--latency", "0.02"))
+    found = _pairs(size, count, "bare_loop", ("--latency", "0.02"), sinks, kinds)
     speeds: list[list[float]] = []
     for runs, starts in ((found.ours, found.ours_start), (found.other, found.other_start)):
         start = median(usage.wall_secs for usage in starts)
         speeds.append([count / (usage.wall_secs - start) for usage in runs])
     ratios = _ratios(*speeds)
-    return [
-        Row("drain at 20 ms latency, events/s", spread(speeds[0], ".0f"), spread(speeds[1], ".0f"),
-            f"ratio {spread(ratios, '.2f')}", "≥ 0.95", median(ratios) >= 0.95)
-    ]  # fmt: skip
+    return Row(
+        what, spread(speeds[0], ".0f"), spread(speeds[1], ".0f"), f"ratio {spread(ratios, '.2f')}", "≥ 0.95",
+        median(ratios) >= 0.95,
+    )  # fmt: skip
 
 
 def _ratios(ours: list[float], other: list[float]) -> list[float]:
     return [mine / theirs for mine, theirs in zip(ours, other, strict=True)]
 
 
-def _pairs(size: Size, count: int, baseline: str, options: tuple[str, ...]) -> Pairs:
+def _pairs(
+    size: Size,
+    count: int,
+    baseline: str,
+    options: tuple[str, ...],
+    sinks: Callable[[str], list[str]] = only_hec,
+    kinds: tuple[str, ...] = ("hec",),
+) -> Pairs:
     """Ours and the baseline in turn; both also over one event, which tells what starting costs."""
     pairs = Pairs([], [], [], [], 0)
-    with stage() as here, here.destination():
+    expected = {"hec": count} if baseline == "plain_script" else {}
+    with stage(sinks) as here, here.destination():
         with here.tenant("--count", "1", *options):
             for _ in range(size.pairs):
                 pairs.ours_start.append(here.run_once()[0])
                 pairs.other_start.append(here.script(baseline))
         with here.tenant("--count", str(count), *options):
             for _ in range(size.pairs):
-                usage, journal_bytes = _delivering(here, count, here.run_once)
+                usage, journal_bytes = _delivering(here, dict.fromkeys(kinds, count), here.run_once)
                 pairs.ours.append(usage)
-                expected = count if baseline == "plain_script" else 0
                 pairs.other.append(_delivering(here, expected, lambda: here.script(baseline)))
     return pairs._replace(journal_bytes=journal_bytes)
 
 
-def _delivering(here: Stage, count: int, run: Callable[[], T]) -> T:
+def _delivering(here: Stage, expected: dict[str, int], run: Callable[[], T]) -> T:
     before = here.tell("count")
     result = run()
-    arrived = here.tell("count") - before
-    if arrived != count:
-        raise RuntimeError(f"{arrived} of {count} events arrived: this run measures nothing")
+    expect({kind: events - before[kind] for kind, events in here.tell("count").items()}, expected)
     return result
+
+
+def expect(arrived: dict[str, int], expected: dict[str, int]) -> None:
+    """Raises RuntimeError where other events than those have arrived, by kind of sink."""
+    if any(events != expected.get(kind, 0) for kind, events in arrived.items()):
+        raise RuntimeError(f"{arrived} events arrived, not {expected}: this run measures nothing")
 
 
 def memory(size: Size) -> list[Row]:
@@ -129,23 +146,23 @@ def memory(size: Size) -> list[Row]:
             here.tell("up")
             daemon.until(lambda _, waiting: waiting == 0)
             drained = daemon.program.memory().peak
-        if here.tell("count") < count:
-            raise RuntimeError("events are missing: this run measures nothing")
+        expect(here.tell("count"), {"hec": count})
     return [
-        _judged(f"memory peak, HEC down, {count:,} events, MB", filled, 120),
-        _judged(f"the same, above its level at {EARLY:,}, MB", filled - level, 10, ".1f"),
-        _judged("memory peak, HEC back, backlog drained, MB", drained, 120),
+        judged(f"memory peak, HEC down, {count:,} events, MB", filled, 120),
+        judged(f"the same, above its level at {EARLY:,}, MB", filled - level, 10, ".1f"),
+        judged("memory peak, HEC back, backlog drained, MB", drained, 120),
     ]
 
 
-def _judged(what: str, value: float, most: float, form: str = ".0f") -> Row:
+def judged(what: str, value: float, most: float, form: str = ".0f") -> Row:
+    """A row whose figure is the value itself, which should be this at most."""
     return Row(what, format(value, form), "", format(value, form), f"≤ {most:g}", value <= most)
 
 
 def idle(size: Size) -> list[Row]:
     """CPU of a daemon that has caught up and polls every two seconds."""
     return [
-        _judged(f"idle, sources: {tenants}, % of a core", _idle_share(tenants, size.idle_secs), budget, ".2f")
+        judged(f"idle, sources: {tenants}, % of a core", _idle_share(tenants, size.idle_secs), budget, ".2f")
         for tenants, budget in ((1, 1.0), (50, 20.0))
     ]
 
@@ -171,7 +188,7 @@ def tails(size: Size) -> list[Row]:
     """The journal's bytes an event where pages come in ones and twos."""
     with tempfile.TemporaryDirectory(prefix="shipper-bench-") as directory:
         used = asyncio.run(_store_tail(Path(directory), size.tail_events)) / size.tail_events
-    return [_judged("journal on disk, pages of 1 and 2, bytes an event", used, 400)]
+    return [judged("journal on disk, pages of 1 and 2, bytes an event", used, 400)]
 
 
 async def _store_tail(state: Path, count: int) -> int:

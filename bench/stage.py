@@ -11,18 +11,23 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from bench.program import Program, Usage
+from bench.sinks import CREDENTIALS, HEC_TOKEN, only_hec
 
 DOMAIN = "acme.us.auth0.com"
 CLIENT = ("simulated-client", "simulated-secret")
-HEC_TOKEN = "bench-token"
 LONGEST_RUN_SECS = 900.0
 
 
 class Stage:
-    """A temporary directory with the programs of one row in it. Each daemon gets a journal of its own."""
+    """A temporary directory with the programs of one row in it. Each daemon gets a journal of its own.
 
-    def __init__(self, directory: Path) -> None:
+    sinks: the lines of a daemon's configuration for its sinks, from the destination's address.
+    """
+
+    def __init__(self, directory: Path, sinks: Callable[[str], list[str]]) -> None:
         self.directory = directory
+        self._sinks = sinks
+        self._printed = 0
         self.tenant_url = self.hec_url = ""
         self._made = 0
 
@@ -35,16 +40,19 @@ class Stage:
             yield
 
     @contextmanager
-    def destination(self) -> Iterator[None]:
-        """The HEC-shaped destination, in its own process."""
-        with Program(self._name("hec"), self.directory, "-m", "bench.hec") as program:
+    def destination(self, *options: str) -> Iterator[None]:
+        """The destination of all sinks but stdout, in its own process."""
+        with Program(self._name("hec"), self.directory, "-m", "bench.hec", *options) as program:
             self.hec_url = program.line("destination http").split()[1]
             yield
 
-    def tell(self, word: str) -> int:
-        """Says `count`, `down` or `up` to the destination; returns the number of events that it holds."""
-        with urlopen(Request(f"{self.hec_url}/_bench/{word}", method="POST"), timeout=10) as answer:
-            return int(json.load(answer)["events"])
+    def tell(self, word: str) -> dict[str, int]:
+        """Says `count`, `down` or `up` to the destination; returns how many events each kind of sink has brought.
+
+        stdout: those of daemons that have ended.
+        """
+        with urlopen(Request(f"{self.hec_url}/_bench/{word}", method="POST"), timeout=60) as answer:
+            return {**json.load(answer), "stdout": self._printed}
 
     def script(self, name: str) -> Usage:
         """A baseline from its start to its end."""
@@ -60,7 +68,7 @@ class Stage:
         state = self.directory / self._name("state")
         config = self.config(state, {DOMAIN: self.tenant_url})
         arguments = ("-m", "shipper", "run", "--once", "--config", str(config))
-        with Program(self._name("shipper"), self.directory, *arguments) as program:
+        with self._shipper(arguments) as program:
             usage = program.end(LONGEST_RUN_SECS)
         journal = sum(path.stat().st_size for path in (state / "journal").glob("journal.sqlite*"))
         shutil.rmtree(state)
@@ -71,9 +79,17 @@ class Stage:
         """`shipper run` over these tenants (domain → address)."""
         state = self.directory / self._name("state")
         arguments = ("-m", "shipper", "run", "--config", str(self.config(state, tenants)))
-        with Program(self._name("shipper"), self.directory, *arguments) as program:
+        with self._shipper(arguments) as program:
             started = json.loads(program.line('"event": "started"'))
             yield Daemon(program, started["admin"])
+
+    @contextmanager
+    def _shipper(self, arguments: tuple[str, ...]) -> Iterator[Program]:
+        with Program(
+            self._name("shipper"), self.directory, *arguments, environment=CREDENTIALS, counted=True
+        ) as program:
+            yield program
+        self._printed += program.printed()
 
     def config(self, state: Path, tenants: dict[str, str]) -> Path:
         """A configuration with defaults for all that matters; backoff is short, so that a row ends soon."""
@@ -83,8 +99,7 @@ class Stage:
                 f"[sources.tenant{number}]", 'type = "auth0"', f'domain = "{domain}"', f'base_url = "{url}"',
                 f'client_id = "{CLIENT[0]}"', f'client_secret = "{CLIENT[1]}"',
             ]  # fmt: skip
-        lines += ["[sinks.siem]", 'type = "splunk_hec"', f'url = "{self.hec_url}"', f'token = "{HEC_TOKEN}"']
-        lines += ["[sinks.siem.request]", "retry_max_duration_secs = 2.0"]
+        lines += self._sinks(self.hec_url)
         path = self.directory / self._name("config.toml")
         path.write_text("\n".join(lines) + "\n")
         return path
@@ -117,7 +132,7 @@ class Daemon:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
+def stage(sinks: Callable[[str], list[str]] = only_hec) -> Iterator[Stage]:
     """A stage in a temporary directory, removed at the end."""
     with tempfile.TemporaryDirectory(prefix="shipper-bench-") as directory:
-        yield Stage(Path(directory))
+        yield Stage(Path(directory), sinks)

@@ -216,6 +216,8 @@ class App:
                     task = group.create_task(delivery.run(), name=f"lane {source} {sink}")
                     self._lanes.append((delivery, task))
                 for name, source_ in self._sources.items():
+                    # First, so that it sees that nothing was read yet.
+                    self._polls.append(group.create_task(source_.tell_first_start(), name=f"first start {name}"))
                     self._polls.append(group.create_task(source_.run(once=self._once), name=f"source {name}"))
                 upkeep = group.create_task(self._upkeep())
                 await self._until_done()

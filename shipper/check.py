@@ -13,9 +13,9 @@ from shipper.metrics import Metrics
 from shipper.reasons import WHAT_TO_DO, Reason
 from shipper.sink import Fatal, Rejected, SinkConfig, Unavailable, load_sink_type, sink_types
 from shipper.sources import SourceConfig
-from shipper.sources.auth0 import check_tenant
 from shipper.sources.auth0_api import Auth0Api
 from shipper.sources.auth0_config import Auth0Config
+from shipper.sources.survey import check_tenant
 from shipper.sources.trouble import Trouble
 
 PROBE_SECS = 30.0
@@ -44,7 +44,7 @@ async def _source(name: str, config: SourceConfig) -> str:
     warnings = _Warnings()
     api = Auth0Api(config, Metrics().source(name), warnings)
     try:
-        return "; ".join([await check_tenant(api), *warnings.lines])
+        return "\n".join([await check_tenant(api, config.start), *warnings.lines])
     finally:
         await api.close()
 

@@ -21,6 +21,7 @@ from shipper.sink import Fatal, Rejected, Sink, Unavailable
 
 GIVE_UP_SECS = 60.0
 """A run that shall end does not wait longer for a lane in trouble."""
+NOT_IN_ITS_BATCH = "the sink named an event that is not in its batch"
 GRACE_SECS = 1.0
 """A sink that keeps its own deadline may end just behind it and say more than we can."""
 
@@ -123,14 +124,8 @@ class Delivery:
         try:
             rest = await self._write(batch)
             self._restamped = self._sink.restamped(batch)
-        except Unavailable as outcome:
-            return self._unavailable(outcome, numbers)
-        except Rejected as outcome:
-            return self._rejected(outcome, numbers)
-        except Fatal as outcome:
-            return None, self._fatal(outcome)
-        except Exception as error:  # noqa: BLE001  a sink's bug must not lose data: the batch comes again
-            return None, self._bug(error)
+        except Exception as outcome:  # noqa: BLE001  a sink's bug must not lose data: the batch comes again
+            return self._failed(outcome, numbers)
         finally:
             self._metrics.wrote(time.perf_counter() - started)
         self._metrics.outcome("delivered")
@@ -149,11 +144,25 @@ class Delivery:
         except TimeoutError:
             raise Unavailable("timeout", f"the write took longer than {limit:g} s") from None
 
+    def _failed(self, outcome: Exception, numbers: list[int]) -> tuple[Ack | None, float]:
+        """The plan's answer to a write that raised."""
+        place = place_of(outcome)
+        # Its frames hold the batch, and may hold themselves by it: megabytes, until someone collects the garbage.
+        outcome.__traceback__ = None
+        match outcome:
+            case Unavailable():
+                return self._unavailable(outcome, numbers)
+            case Rejected():
+                return self._rejected(outcome, numbers)
+            case Fatal():
+                return None, self._fatal(outcome)
+        return None, self._bug(place)
+
     def _unavailable(self, outcome: Unavailable, numbers: list[int]) -> tuple[Ack | None, float]:
         if outcome.only is None:
             return None, self._later(outcome)
         if not all(0 <= index < len(numbers) for index in outcome.only):
-            return None, self._bug(IndexError("a sink named an event that is not in its batch"))
+            return None, self._bug(NOT_IN_ITS_BATCH)
         ack = self._plan.delivered_but({numbers[index] for index in outcome.only}, numbers)
         return ack, 0.0 if ack else self._later(outcome)
 
@@ -167,7 +176,7 @@ class Delivery:
             others = [n for n in numbers if n not in why] if outcome.others_delivered else []
             ack = self._plan.refused(why, outcome.reason, own=outcome.own, others=others)
         else:
-            return None, self._bug(IndexError("a sink named an event that is not in its batch"))
+            return None, self._bug(NOT_IN_ITS_BATCH)
         if self._plan.refuses_everything:
             self._plan.start_over()
             return None, self._wait_out("held", "refused", f"refuses one event after another; {outcome.note}")
@@ -188,9 +197,9 @@ class Delivery:
             raise outcome
         return self._wait_out("held", outcome.reason, outcome.note)
 
-    def _bug(self, error: Exception) -> float:
+    def _bug(self, place: str) -> float:
         self._metrics.outcome("bug", "bug")
-        return self._wait_out("waiting", "bug", place_of(error))
+        return self._wait_out("waiting", "bug", place)
 
     def _no_room(self, error: NoRoomError) -> float:
         return self._wait_out("held" if error.reason in HELD else "waiting", error.reason, str(error))

@@ -172,11 +172,10 @@ class S3(Sink):
 
     def _put_all(self, job: "_Job") -> None:
         store = self._opened()
-        lines = self.bodies(job.batch)
         for hour in job.hours:
             if job.abandoned:
                 return
-            self._put(store, job, hour, self.object_of(job.batch, hour, lines))
+            self._put(store, job, hour, self.object_of(job.batch, hour))
             job.done += 1
 
     def _put(self, store: "Store", job: "_Job", hour: Hour, wanted: Object) -> None:
@@ -208,9 +207,9 @@ class S3(Sink):
     def _below_prefix(self, path: str) -> str:
         return f"{self.config.prefix}/{path}" if self.config.prefix else path
 
-    def object_of(self, batch: Batch, hour: Hour, lines: list[bytes]) -> Object:
-        """What an hour's object is; lines: those of the whole batch."""
-        return object_of(batch, hour, lines, self.config.compression)
+    def object_of(self, batch: Batch, hour: Hour) -> Object:
+        """What an hour's object is."""
+        return object_of(batch, hour, self.bodies, self.config.compression)
 
     # -- shipper check -------------------------------------------------------------------------------------------------
 

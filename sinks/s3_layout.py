@@ -7,10 +7,12 @@ import hashlib
 import re
 import sys
 from base64 import b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from isal import igzip
+import msgspec
+from isal import isal_zlib
 
 from shipper import Batch
 
@@ -20,6 +22,7 @@ else:
     from backports import zstd
 
 _GZIP_LEVEL, _ZSTD_LEVEL = 2, 3
+_LINES_AT_ONCE = 256
 _ENDINGS = {"gzip": ".jsonl.gz", "zstd": ".jsonl.zst", "none": ".jsonl"}
 _SAFE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 
@@ -60,17 +63,26 @@ def path_of(batch: Batch, hour: Hour, compression: str, number: int) -> str:
     return f"{folder}/{first}-{last}{beside}{_ENDINGS[compression]}"
 
 
-def object_of(batch: Batch, hour: Hour, lines: list[bytes], compression: str) -> Object:
-    """An hour's object, in the journal's order. The same batch gives the same bytes. lines: of the whole batch."""
-    content = b"\n".join([*(lines[index] for index in hour.indexes), b""])
+def object_of(batch: Batch, hour: Hour, bodies: Callable[[Batch], list[bytes]], compression: str) -> Object:
+    """An hour's object, in the journal's order. The same batch gives the same bytes. bodies: one line for each event.
+
+    The lines are made, hashed and compressed some at a time: a batch in memory is large enough without them.
+    """
+    digest, compressor, pieces = hashlib.sha256(), _compressor(compression), []
+    for at in range(0, len(hour.indexes), _LINES_AT_ONCE):
+        events = [batch.events[index] for index in hour.indexes[at : at + _LINES_AT_ONCE]]
+        lines = b"\n".join([*bodies(msgspec.structs.replace(batch, events=events)), b""])
+        digest.update(lines)
+        pieces.append(compressor.compress(lines))
+    pieces.append(compressor.flush())
     first, last = _ends(batch, hour)
     metadata = {
         "events": str(len(hour.indexes)),
         "first": first,
         "last": last,
-        "content-sha256": hashlib.sha256(content).hexdigest(),
+        "content-sha256": digest.hexdigest(),
     }
-    return Object.of(_compressed(content, compression), metadata)
+    return Object.of(b"".join(pieces), metadata)
 
 
 def safe_id(id_: str) -> str:
@@ -84,7 +96,24 @@ def _ends(batch: Batch, hour: Hour) -> tuple[str, str]:
     return safe_id(batch.events[hour.indexes[0]].id), safe_id(batch.events[hour.indexes[-1]].id)
 
 
-def _compressed(content: bytes, compression: str) -> bytes:
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+class _Plain:
+    """For objects that are not compressed."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+def _compressor(compression: str) -> _Compressor:
     if compression == "gzip":
-        return bytes(igzip.compress(content, compresslevel=_GZIP_LEVEL, mtime=0))
-    return zstd.compress(content, _ZSTD_LEVEL) if compression == "zstd" else content
+        # The header that this writes holds no time.
+        return isal_zlib.compressobj(_GZIP_LEVEL, wbits=31)
+    return zstd.ZstdCompressor(_ZSTD_LEVEL) if compression == "zstd" else _Plain()

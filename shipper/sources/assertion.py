@@ -42,7 +42,7 @@ def client_assertion(key: str, *, client_id: str, audience: str, now: int) -> st
     assertion = f"{text}.{_base64url(_signature(_private_key(key), text.encode()))}"
     if len(assertion) > MAX_BYTES:
         raise KeyUnusableError(
-            f"makes an assertion of {len(assertion)} bytes, and the tenant takes {MAX_BYTES} at most"
+            f"its assertion has {len(assertion)} bytes, and the tenant takes {MAX_BYTES} at most"
         )
     return assertion
 
@@ -60,13 +60,13 @@ def _private_key(key: str) -> "RSAPrivateKey":
     try:
         found = load_pem_private_key(key.encode(), password=None)
     except TypeError:
-        raise KeyUnusableError("is encrypted: give it without a pass phrase, in a file of mode 0600") from None
+        raise KeyUnusableError("it is encrypted; give it without a pass phrase, in a file of mode 0600") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise KeyUnusableError("is no private key in PEM") from None
+        raise KeyUnusableError("it is not a private key in PEM") from None
     if not isinstance(found, RSAPrivateKey):
-        raise KeyUnusableError("is no RSA key")
+        raise KeyUnusableError("it is not an RSA key")
     if found.key_size < SMALLEST_KEY_BITS:
-        raise KeyUnusableError(f"has {found.key_size} bits: RS256 needs {SMALLEST_KEY_BITS}")
+        raise KeyUnusableError(f"it has {found.key_size} bits, and RS256 needs {SMALLEST_KEY_BITS}")
     return found
 
 

@@ -27,6 +27,7 @@ from shipper.sources.chain import PATH, TAKE, Checkpoint, from_of, highest_id, h
 from shipper.sources.pace import pause_secs
 from shipper.sources.split import UnreadableError, event_of, split
 from shipper.sources.start import EARLIEST, embedded_time, is_log_id, synthetic_id
+from shipper.sources.survey import tell_first_start
 from shipper.sources.trouble import Trouble
 
 SEARCH_MARGINS = (timedelta(minutes=10), timedelta(hours=2), timedelta(days=1), timedelta(days=40))
@@ -76,6 +77,11 @@ class Auth0Source:
         """Ends what is under way and closes the connections."""
         await self._drop()
         await self.api.close()
+
+    async def tell_first_start(self) -> None:
+        """Logs how much there is to read, where nothing was read so far. Beside `run`, which does not wait for it."""
+        if self._journal.figures.checkpoint is None:
+            await tell_first_start(self.api, self._config.start, self._log)
 
     async def run(self, *, once: bool = False) -> None:
         """Polls and stores, for ever or until the first empty page. Trouble is waited out: nothing is skipped.
@@ -272,14 +278,6 @@ class Auth0Source:
         query = quote(f"date:[{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.000Z} TO *]", safe="")
         answer = await self.api.get(f"{PATH}?q={query}&sort=date%3A1&per_page=1")
         return first_event(answer, self.api.server.now())
-
-
-async def check_tenant(api: Auth0Api) -> str:
-    """Token, scopes and one page, in one line for a person. Raises Trouble."""
-    answer = await api.get(f"{PATH}?from={EARLIEST}&take=1")
-    first = first_event(answer, api.server.now())
-    scopes = " ".join(sorted(api.token.scopes)) or "not told"
-    return f"one page read; oldest event {first.date[:40] if first else 'none'}; token's scopes: {scopes}"
 
 
 def first_event(answer: Answer, now: int) -> Event | None:

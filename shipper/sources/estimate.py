@@ -1,4 +1,4 @@
-"""How much a tenant's log holds, how fast it grows and how long catching up takes: from a few pages. Pure arithmetic."""
+"""How much a tenant's log holds, how fast it grows, how long catching up takes: from a few pages, by arithmetic."""
 
 from collections.abc import Sequence
 
@@ -57,8 +57,8 @@ def limit_of(burst: int | None) -> Limit:
 
 
 def positions(oldest: int, now: int, count: int) -> list[int]:
-    """So many moments that part the time between these two evenly. All in ms since 1970."""
-    return [oldest + (now - oldest) * number // (count + 1) for number in range(1, count + 1)]
+    """So many moments that part the time between these two evenly: ms since 1970, whole seconds as positions are."""
+    return [(oldest + (now - oldest) * number // (count + 1)) // 1000 * 1000 for number in range(1, count + 1)]
 
 
 def estimate(samples: Sequence[Sample], *, begin: int, now: int, limit: Limit) -> Estimate | None:
@@ -72,10 +72,7 @@ def estimate(samples: Sequence[Sample], *, begin: int, now: int, limit: Limit) -
     span_secs = (now - oldest) / 1000
     if span_secs < SHORTEST_SPAN_SECS:
         return None
-    # Each page's rate holds until the next page's position.
-    ends = [sample.start for sample in samples[1:]] + [now]
-    total = sum(_a_second(samples, at, now) * (end - samples[at].start) / 1000 for at, end in enumerate(ends))
-    events_a_day = total * DAY_SECS / span_secs
+    events_a_day = _total(samples, now) * DAY_SECS / span_secs
     size = sum(sample.bytes for sample in samples) / sum(sample.events for sample in samples)
     spare = limit.events_a_day - events_a_day
     backlog = events_a_day * max(0, now - max(begin, oldest)) / 1000 / DAY_SECS
@@ -90,11 +87,18 @@ def estimate(samples: Sequence[Sample], *, begin: int, now: int, limit: Limit) -
     )
 
 
-def _a_second(samples: Sequence[Sample], at: int, now: int) -> float:
-    sample = samples[at]
-    # A short page reaches up to now, unless a later one saw more: no promise says that a page is full before the end.
-    is_the_end = sample.events < TAKE and all(later.end <= sample.end for later in samples[at + 1 :])
-    return sample.events * 1000 / max((now if is_the_end else sample.end) - sample.start, 1)
+def _total(samples: Sequence[Sample], now: int) -> float:
+    total = 0.0
+    for at, sample in enumerate(samples):
+        later = samples[at + 1 :]
+        # A short page is all that there is behind it, unless a later one saw more: it is not promised that pages are
+        # full before the end.
+        if sample.events < TAKE and not any(other.events and other.end > sample.end for other in later):
+            return total + sample.events
+        # Else its rate holds until the next one's position.
+        upto = later[0].start if later else now
+        total += sample.events * (upto - sample.start) / max(sample.end - sample.start, 1)
+    return total
 
 
 def in_words(found: Estimate | None) -> str:
@@ -103,13 +107,14 @@ def in_words(found: Estimate | None) -> str:
         return "how much comes in is unknown: there are no events yet, or for minutes only"
     if found.days_to_catch_up is None:
         catching_up = "never caught up with"
+    elif found.days_to_catch_up * 24 < 0.1:
+        catching_up = "less than 0.1 hours to catch up"
     else:
-        hours = found.days_to_catch_up * 24
-        catching_up = f"{f'about {hours:,.1f} hours' if hours >= 0.1 else 'less than 0.1 hours'} to catch up"
+        catching_up = f"about {found.days_to_catch_up * 24:,.1f} hours to catch up"
     return (
-        f"about {_rounded(found.events_a_day)} events a day, {_size(found.bytes_a_day)} a day (from {found.reads} reads "
-        f"over {found.span_days:.1f} days); {catching_up} at {found.limit.reads_a_minute:g} reads a minute "
-        f"(assumed: {found.limit.assumed})"
+        f"about {_rounded(found.events_a_day)} events a day, {_size(found.bytes_a_day)} a day "
+        f"(from {found.reads} reads over {found.span_days:.1f} days); "
+        f"{catching_up} at {found.limit.reads_a_minute:g} reads a minute (assumed: {found.limit.assumed})"
     )
 
 
@@ -119,8 +124,7 @@ def _rounded(number: float) -> str:
 
 
 def _size(size: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 999.5:
-            break
-        size /= 1000
-    return f"{_rounded(size)} {unit}"
+    units = ["bytes", "kB", "MB", "GB"]
+    while size >= 999.5 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{_rounded(size)} {units[0]}"

@@ -50,12 +50,17 @@ def until_next_token(headers: Mapping[str, str], now: int) -> float | None:
 
 def pause_secs(headers: Mapping[str, str], now: int) -> float:
     """Seconds to wait after a good answer, so that a fifth of the bucket stays for others."""
-    limit, remaining = _number(headers.get("x-ratelimit-limit")), remaining_requests(headers)
+    limit, remaining = burst_size(headers), remaining_requests(headers)
     if limit is None or remaining is None or remaining > limit // RESERVE:
         return 0.0
     # Below the reserve others are at it too, and a reset that is past already would let us take their token.
     at_least = 1.0 if remaining < limit // RESERVE else 0.0
     return max(at_least, until_next_token(headers, now) or 0.0)
+
+
+def burst_size(headers: Mapping[str, str]) -> int | None:
+    """How many requests the bucket holds when it is full."""
+    return _number(headers.get("x-ratelimit-limit"))
 
 
 def remaining_requests(headers: Mapping[str, str]) -> int | None:

@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from shipper.http import Answer
 from shipper.sources.auth0_api import Auth0Api
 from shipper.sources.chain import PATH, TAKE
-from shipper.sources.estimate import Estimate, Sample, estimate, limit_of, positions
+from shipper.sources.estimate import Estimate, Sample, estimate, in_words, limit_of, positions
 from shipper.sources.pace import burst_size, pause_secs
 from shipper.sources.split import UnreadableError, event_of, split
 from shipper.sources.start import EARLIEST, embedded_time, is_log_id, synthetic_id
 from shipper.sources.trouble import Trouble
 
+FINISH_SECS = 15.0
+"""For all but the first read in `shipper check`, which has to come to an end."""
 READS = 5
 """At the most, in all: a tenant's limit is shared."""
 SLACK_MS = 60_000
@@ -60,6 +63,37 @@ class Survey:
             self._samples.append(Sample(start, last, len(events), sum(len(event.raw) for event in events)))
         elif moment is not None:
             self._samples.append(Sample(moment, moment, 0, 0))
+
+
+async def check_tenant(api: Auth0Api, start: str) -> str:
+    """Token, scopes, one page and how much there is, in two lines for a person. start: the setting. Raises Trouble."""
+    survey = Survey(api)
+    await survey.begin()
+    scopes = " ".join(sorted(api.token.scopes)) or "not told"
+    readable = f"one page read; oldest event {survey.oldest or 'none'}; token's scopes: {scopes}"
+    try:
+        async with asyncio.timeout(FINISH_SECS):
+            much = in_words(await survey.finish(start))
+    except Trouble as trouble:
+        much = f"no estimate of how much there is ({trouble.reason}: {trouble.note})"
+    except TimeoutError:
+        much = f"no estimate of how much there is: it took more than {FINISH_SECS:g} s"
+    return f"{readable}\n{much}"
+
+
+async def tell_first_start(api: Auth0Api, start: str, log: Any) -> None:
+    """One line of log about how much there is to read. Nothing waits for it, and nothing that fails in it counts."""
+    survey = Survey(api)
+    try:
+        await survey.begin()
+        found = await survey.finish(start)
+    except Trouble as trouble:
+        log.info("first start: no estimate of how much there is", reason=trouble.reason, note=trouble.note)
+    except Exception as error:  # noqa: BLE001  an estimate is worth no failure, whatever a tenant answers
+        log.warning("first start: no estimate of how much there is", error=type(error).__name__)
+    else:
+        line = f"first start: {in_words(found)}"
+        log.info(line, oldest=survey.oldest or "none")
 
 
 def _elements(answer: Answer) -> list[bytes]:

@@ -134,7 +134,7 @@ class Token:
             key = config.private_key.get()
             assertion = client_assertion(key, client_id=config.client_id, audience=config.assertion_audience, now=now)
         except KeyUnusableError as error:
-            raise Trouble("auth", f"the private key {error}") from None
+            raise Trouble("auth", f"the private key can't be used: {error}") from None
         return {"client_assertion_type": TYPE, "client_assertion": assertion}
 
     def _server_secs(self) -> int:

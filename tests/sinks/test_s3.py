@@ -85,7 +85,7 @@ def test_objects_equal_the_golden_file(golden: Path) -> None:
     sink, batch = make_sink("http://127.0.0.1:1", add_tenant_name=True, compression="none"), golden_batch()
     shown = b""
     for hour in hours_of(batch):
-        wanted = sink.object_of(batch, hour, sink.bodies(batch))
+        wanted = sink.object_of(batch, hour)
         shown += f"{sink.key_of(batch, hour)}\n{json.dumps(wanted.metadata)}\n".encode() + wanted.body
     assert shown == (golden / "s3.txt").read_bytes()
 
@@ -94,7 +94,7 @@ def test_objects_equal_the_golden_file(golden: Path) -> None:
 def test_the_same_batch_gives_the_same_bytes(compression: str) -> None:
     sink, batch = make_sink("http://127.0.0.1:1", compression=compression), make_batch(50)
     [hour] = hours_of(batch)
-    objects = [sink.object_of(batch, hour, sink.bodies(batch)) for _ in range(2)]
+    objects = [sink.object_of(batch, hour) for _ in range(2)]
     assert objects[0] == objects[1]
     # In gzip's header, the time stands at 4 to 8.
     assert compression != "gzip" or objects[0].body[4:8] == bytes(4)

@@ -25,6 +25,7 @@ def _rsa_key(_name: str, bits: int) -> tuple[str, str]:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(), public.decode()
 
 
+@cache
 def encrypted_key() -> str:
     key = generate_private_key(65537, 2048)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"pass")).decode()

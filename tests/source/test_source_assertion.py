@@ -167,25 +167,25 @@ def ec_key() -> str:
 @pytest.mark.parametrize(
     ("kind", "note"),
     [
-        ("text", "the private key is no private key in PEM"),
-        ("cut", "the private key is no private key in PEM"),
-        ("not ASCII", "the private key is no private key in PEM"),
-        ("its other half", "the private key is no private key in PEM"),
-        ("encrypted", "the private key is encrypted"),
-        ("elliptic", "the private key is no RSA key"),
-        ("short", "the private key has 1024 bits"),
+        ("text", "can't be used: it is not a private key in PEM"),
+        ("cut", "can't be used: it is not a private key in PEM"),
+        ("not ASCII", "can't be used: it is not a private key in PEM"),
+        ("its other half", "can't be used: it is not a private key in PEM"),
+        ("encrypted", "can't be used: it is encrypted"),
+        ("elliptic", "can't be used: it is not an RSA key"),
+        ("short", "can't be used: it has 1024 bits"),
     ],
 )
 async def test_a_key_that_cannot_be_used_is_told_without_its_content(tmp_path: Path, kind: str, note: str) -> None:
     key = {
-        "text": lambda: "c4n4ry-not-a-key",
-        "cut": lambda: rsa_key()[0][:400],
-        "not ASCII": lambda: "c4n4ry-schlüssel",
-        "its other half": lambda: rsa_key()[1],
-        "encrypted": encrypted_key,
-        "elliptic": ec_key,
-        "short": lambda: rsa_key("short", 1024)[0],
-    }[kind]()
+        "text": "c4n4ry-not-a-key",
+        "cut": rsa_key()[0][:400],
+        "not ASCII": "c4n4ry-schlüssel",
+        "its other half": rsa_key()[1],
+        "encrypted": encrypted_key(),
+        "elliptic": ec_key(),
+        "short": rsa_key("short", 1024)[0],
+    }[kind]
     async with rigged(tmp_path, tenant={"events": events(5)}, **settings(key)) as rig:
         await rig.source.run(once=True)
         assert (rig.source.health.state, rig.source.health.reason) == ("held", "auth")
@@ -216,5 +216,5 @@ def test_there_is_one_way_to_authenticate(given: dict[str, str], *, fits: bool) 
     if fits:
         assert Auth0Config.model_validate(whole).enabled
     else:
-        with pytest.raises(ValueError, match="exactly one of|needs client_id beside"):
+        with pytest.raises(ValueError, match=r"exactly one of|needs client_id beside"):
             Auth0Config.model_validate(whole)

@@ -32,7 +32,6 @@ async def behind_its_names(
     Yields what the proxy was asked, too.
     """
     clock = Clock()
-    place.mkdir(exist_ok=True)
     tenant = Tenant(
         events=events(350),
         clock=clock.wall,
@@ -65,7 +64,9 @@ async def behind_its_names(
 async def test_all_requests_go_to_the_custom_domain_and_the_links_are_followed_there(
     tmp_path: Path, certificates: Path, proof: str
 ) -> None:
-    key = {"private_key": Secret(rsa_key()[0]), "client_id": "simulated-client"} if proof == "key" else {}
+    key: dict[str, Any] = (
+        {"private_key": Secret(rsa_key()[0]), "client_id": "simulated-client"} if proof == "key" else {}
+    )
     async with behind_its_names(tmp_path, certificates, **key) as (rig, connected):
         assert await rig.drained() == rig.issued()
         assert set(connected) == {f"CONNECT {CUSTOM}:443 HTTP/1.1"}
