@@ -19,7 +19,7 @@ import aiohttp
 import msgspec
 from isal import isal_zlib
 from isal.igzip_lib import IsalError as _IsalError
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDictProxy
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from yarl import URL
@@ -161,7 +161,7 @@ class HttpClient:
                     await asyncio.sleep(0)
                     await asyncio.sleep(0)
                 data = await _read(response, max_bytes)
-                return Answer(response.status, CIMultiDictProxy(CIMultiDict(response.headers)), data)
+                return Answer(response.status, response.headers, data)
         except TimeoutError:
             waited = time.monotonic() - started
             note = f"no whole answer from {target.host} in {waited:.1f} s {_way(proxied=proxy is not None)}"

@@ -41,9 +41,7 @@ def client_assertion(key: str, *, client_id: str, audience: str, now: int) -> st
     text = f"{HEADER}.{_base64url(msgspec.json.encode(claims))}"
     assertion = f"{text}.{_base64url(_signature(_private_key(key), text.encode()))}"
     if len(assertion) > MAX_BYTES:
-        raise KeyUnusableError(
-            f"its assertion has {len(assertion)} bytes, and the tenant takes {MAX_BYTES} at most"
-        )
+        raise KeyUnusableError(f"its assertion has {len(assertion)} bytes, and the tenant takes {MAX_BYTES} at most")
     return assertion
 
 

@@ -25,7 +25,7 @@ from shipper.sources.auth0_api import Auth0Api, Fetch
 from shipper.sources.auth0_config import Auth0Config
 from shipper.sources.chain import PATH, TAKE, Checkpoint, from_of, highest_id, horizon_behind
 from shipper.sources.pace import pause_secs
-from shipper.sources.split import UnreadableError, event_of, split
+from shipper.sources.split import UnreadableError, event_of, events_in, split
 from shipper.sources.start import EARLIEST, embedded_time, is_log_id, synthetic_id
 from shipper.sources.survey import tell_first_start
 from shipper.sources.trouble import Trouble
@@ -67,6 +67,7 @@ class Auth0Source:
         self._take = TAKE
         self._unreadable = 0
         self._links_complained = False
+        self._begun = asyncio.Event()
 
     @staticmethod
     def origin(name: str, config: Auth0Config) -> Origin:
@@ -79,8 +80,12 @@ class Auth0Source:
         await self.api.close()
 
     async def tell_first_start(self) -> None:
-        """Logs how much there is to read, where nothing was read so far. Beside `run`, which does not wait for it."""
+        """Logs how much there is to read, where nothing was read so far.
+
+        To be started before `run`, whose first page it waits for, so that reading never waits for it.
+        """
         if self._journal.figures.checkpoint is None:
+            await self._begun.wait()
             await tell_first_start(self.api, self._config.start, self._log)
 
     async def run(self, *, once: bool = False) -> None:
@@ -88,6 +93,12 @@ class Auth0Source:
 
         once: also ends, in trouble, when that has lasted for a minute.
         """
+        try:
+            await self._run(once=once)
+        finally:
+            self._begun.set()
+
+    async def _run(self, *, once: bool) -> None:
         failures = 0
         while True:
             if not await self._room(once=once):
@@ -104,6 +115,7 @@ class Auth0Source:
                 await self._sleep(self._patience(trouble, failures))
                 continue
             failures = 0
+            self._begun.set()
             self.health.fine()
             if caught_up and once:
                 return
@@ -193,14 +205,13 @@ class Auth0Source:
     def _events(self, answer: Answer, checkpoint: Checkpoint) -> list[Event]:
         """The page's events. Raises Trouble, and asks for less the next time, where they can't be told apart."""
         try:
-            elements, odd = split(answer.body)
+            events, odd = events_in(answer.body, self.api.server.now())
         except UnreadableError:
             raise self._cannot_read(answer, checkpoint) from None
         self._unreadable = 0
         if odd:
             self._metrics.odd_page()
-        now = self.api.server.now()
-        return [event_of(raw, now) for raw in elements]
+        return events
 
     def _cannot_read(self, answer: Answer, checkpoint: Checkpoint) -> Trouble:
         if not answer.body.lstrip().startswith(b"["):

@@ -39,6 +39,7 @@ class _Fields(msgspec.Struct):
 
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 _usual = msgspec.json.Decoder(_Usual)
+_usual_page = msgspec.json.Decoder(list[_Usual])
 _fields = msgspec.json.Decoder(_Fields)
 # Numbers are only skipped over; building them would fail on very long ones.
 _tolerant = json.JSONDecoder(strict=False, parse_int=len, parse_float=len)
@@ -56,16 +57,32 @@ def split(body: bytes) -> tuple[list[bytes], bool]:
     return elements, False
 
 
+def events_in(body: bytes, arrived: int) -> tuple[list[Event], bool]:
+    """The page's events in order, and whether it is an odd page. Raises UnreadableError. arrived: as in `event_of`."""
+    elements, odd = split(body)
+    if not odd:
+        try:
+            usual = _usual_page.decode(body)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            pass
+        else:
+            return [_event(raw, one, arrived) for raw, one in zip(elements, usual, strict=True)], False
+    return [event_of(raw, arrived) for raw in elements], odd
+
+
 def event_of(raw: bytes, arrived: int) -> Event:
     """The event in these bytes. arrived: milliseconds since 1970 UTC, its time where it says nothing of its own."""
     try:
-        usual = _usual.decode(raw)
+        return _event(raw, _usual.decode(raw), arrived)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _odd_event_of(raw, arrived)
-    id_ = usual.log_id or usual.object_id
-    if not 0 < len(id_) <= MAX_ID or len(usual.date) > MAX_ID or len(usual.type) > MAX_ID:
+
+
+def _event(raw: bytes, usual: _Usual, arrived: int) -> Event:
+    id_, date, kind = usual.log_id or usual.object_id, usual.date, usual.type
+    if not 0 < len(id_) <= MAX_ID or len(date) > MAX_ID or len(kind) > MAX_ID:
         return _odd_event_of(raw, arrived)
-    return Event(id_, _time(id_, usual.date, arrived), usual.date, usual.type, raw)
+    return Event(id_, _time(id_, date, arrived), date, kind, raw)
 
 
 def _odd_event_of(raw: bytes, arrived: int) -> Event:

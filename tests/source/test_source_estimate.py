@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from source_case import Clock, Rig, always, event, events, log_id, rigged
+from source_case import Rig, always, event, events, log_id, rigged, until
 
 from shipper.simulator.answer import Answer, Asked, error
 from shipper.sources.chain import TAKE
 from shipper.sources.estimate import Estimate, Limit, Sample, estimate, in_words, limit_of, positions
 from shipper.sources.start import EARLIEST
-from shipper.sources.survey import READS, Survey, check_tenant
+from shipper.sources.survey import READS, Survey, check_tenant, tell_first_start
 
 NOW = 1_790_000_000_000
 DAY = 86_400_000
@@ -235,35 +235,41 @@ async def test_a_first_start_tells_it_once_and_a_later_one_does_not(tmp_path: Pa
         assert (len(lines(rig)), len(rig.asked)) == (1, asked)
 
 
-async def test_reading_does_not_wait_for_it(tmp_path: Path) -> None:
+async def test_it_comes_after_the_first_page_and_reading_goes_on_meanwhile(tmp_path: Path) -> None:
     async with rigged(tmp_path, tenant={"events": events(350)}) as rig:
-        chain = {EARLIEST}
         hung = asyncio.Event()
 
         async def answer(asked: Asked) -> Answer | None:
-            # The chain asks for the first position, too; the estimate asked first.
-            if asked.query["from"] in chain:
-                chain.discard(asked.query["from"])
+            # The chain itself asks for the very beginning once, before the estimate does.
+            if asked.query["from"] == EARLIEST and len(rig.asked) > 1:
                 hung.set()
                 await asyncio.Event().wait()
             return None
 
         rig.tenant.script.extend([answer] * 100)
-        telling = asyncio.create_task(rig.source.tell_first_start())
+        tasks = [asyncio.create_task(rig.source.tell_first_start()), asyncio.create_task(rig.source.run())]
         await hung.wait()
-        assert await rig.drained() == rig.issued()
-        assert not telling.done()
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+        await until(rig.journal, rig.name, lambda: rig.handle.figures.stored == 350)
+        assert not tasks[0].done()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_run_that_gives_up_leaves_nobody_waiting(tmp_path: Path) -> None:
+    async with rigged(tmp_path, tenant={"events": events(5)}) as rig:
+        always(rig.tenant, lambda _: error(403, "x", "x"))
+        await asyncio.gather(rig.source.tell_first_start(), rig.source.run(once=True))
+        assert (len(lines(rig)), rig.source.health.reason) == (1, "forbidden")
 
 
 @pytest.mark.parametrize(
     "answer", [error(403, "x", "x"), error(500, "x", "x"), Answer(200, {}, b'[{"log_id":1},7,null]')]
 )
 async def test_whatever_happens_it_is_a_line_and_nothing_else(tmp_path: Path, answer: Answer) -> None:
-    async with rigged(tmp_path, clock=Clock(), tenant={"events": events(20)}) as rig:
+    async with rigged(tmp_path, tenant={"events": events(20)}) as rig:
         rig.tenant.script.extend([answer] * READS)
-        await rig.source.tell_first_start()
+        await tell_first_start(rig.source.api, "earliest", rig.log)
         assert len(lines(rig)) == 1
         assert rig.source.health.state == "running"
         assert rig.handle.figures.checkpoint is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shipper.sources.split import MAX_ID, UnreadableError, _split_tolerantly, event_of, split
+from shipper.sources.split import MAX_ID, UnreadableError, _split_tolerantly, event_of, events_in, split
 
 ID = "90020261101000000123456000000000000001223372036854775808"
 AT_MS = 1_793_491_200_123
@@ -48,6 +48,8 @@ def test_an_odd_event_passes_byte_for_byte_between_its_neighbours(name: str) -> 
     assert elements == [b'{"log_id":"a"}', odd, b'{"log_id":"b"}']
     found = event_of(odd, NOW)
     assert (found.id, found.time, found.raw) == (ID, AT_MS, odd)
+    events, _ = events_in(page(b'{"log_id":"a"}', odd, b'{"log_id":"b"}'), NOW)
+    assert events == [event_of(element, NOW) for element in elements]
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,10 @@ def test_no_bytes_make_the_splitter_fail_in_another_way(body: bytes) -> None:
         elements, _ = split(body)
     except UnreadableError:
         elements = [body]
+        with pytest.raises(UnreadableError):
+            events_in(body, NOW)
+    else:
+        assert events_in(body, NOW)[0] == [event_of(raw, NOW) for raw in elements]
     for raw in elements:
         assert event_of(raw, NOW).raw == raw
 
