@@ -65,7 +65,7 @@ class App:
         self._sinks: dict[str, Sink] = {}
         self._deliveries: dict[tuple[str, str], Delivery] = {}
         self._naps: dict[tuple[str, str], Nap] = {}
-        self._secrets: dict[str, list[Secret]] = {}
+        self._secrets: list[tuple[str, list[Secret]]] = []
         self._lanes: list[tuple[Delivery, asyncio.Task[None]]] = []
         self._polls: list[asyncio.Task[None]] = []
 
@@ -132,7 +132,7 @@ class App:
             log=log,
             sleep=self._nap(name, ""),
         )
-        self._secrets[name] = secrets_of(config)
+        self._watch(name, config)
         self._sources[name] = source
         self._scene.sources[name] = source.health
         self._scene.server_now[name] = source.api.server.now
@@ -164,7 +164,13 @@ class App:
                 alone=alone,
                 sleep=self._nap(source, name),
             )
-        self._secrets[name] = secrets_of(config)
+        self._watch(name, config)
+
+    def _watch(self, name: str, config: BaseModel) -> None:
+        secrets = secrets_of(config)
+        self._secrets.append((name, secrets))
+        for secret in secrets:
+            secret.changed()  # as they are now is what a later change is told by
 
     def _nap(self, source: str, sink: str) -> Callable[[float], Awaitable[None]]:
         self._naps[source, sink] = Nap()
@@ -278,7 +284,7 @@ class App:
                 await self._journal.trim()
                 if oldest:
                     await self._journal.remove_old_dead_letters(int(time.time() * 1000 - oldest))
-            for name, secrets in self._secrets.items():
+            for name, secrets in self._secrets:
                 changed = [secret.changed() for secret in secrets]
                 if any(changed):
                     self._log.info("a secret has changed", name=name, tries=self.retry(name))
