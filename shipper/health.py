@@ -60,11 +60,6 @@ class Health:
             **context,
         )
 
-    def paused(self, reason: Reason, note: str) -> None:
-        """Waits for room, which is no failure of its own."""
-        if self.state != "paused":
-            self.trouble("paused", reason, note)
-
     def fine(self, **context: object) -> None:
         """It works; after trouble, one line says for how long it did not."""
         if self.state == "running":

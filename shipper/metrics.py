@@ -143,7 +143,7 @@ class LaneMetrics:
     """What a lane counts."""
 
     def __init__(self, metrics: Metrics, source: str, sink: str) -> None:
-        self._metrics, self._labels, self._sink = metrics, (source, sink), sink
+        self._metrics, self._sink = metrics, sink
         self._secs = metrics.write_secs.labels(sink)
         self._outcomes = {outcome: metrics.writes.labels(source, sink, outcome) for outcome in OUTCOMES}
         self._failures = {reason: metrics.write_failures.labels(source, sink, reason) for reason in REASONS}
