@@ -90,7 +90,10 @@ class App:
                 address = await admin.start(settings.admin.listen, settings.state_dir / "journal")
             except OSError as error:
                 self._log.error(
-                    "can't listen", listen=settings.admin.listen, note=error.strerror, do="Set admin.listen."
+                    "can't listen",
+                    listen=settings.admin.listen,
+                    note=error.strerror or str(error),
+                    do="Set admin.listen to a free address; a socket's path takes a state_dir of 80 characters at most.",
                 )
                 return WRONG_CONFIG
             self._log.info("started", admin=address, state_dir=str(settings.state_dir))

@@ -1,32 +1,35 @@
-"""A plugin from a package of its own: found by the metadata that an installation leaves behind, used as ours are."""
+"""A plugin from a package of its own: installed by pip, found by its metadata, used as ours are."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
-import tomllib
 from pathlib import Path
 
 import pytest
 from readme_files import readme_files
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """A folder as pip leaves it: the module, and `.dist-info` with the entry points of its pyproject."""
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The README's package, as pip installs it; without an index, since nothing has to be fetched for it."""
+    project, site = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("site")
     files = readme_files()
-    project = tomllib.loads(files["pyproject.toml"])["project"]
-    info = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    lines = [
-        line
-        for group, entries in project["entry-points"].items()
-        for line in (f"[{group}]", *(f"{name} = {target}" for name, target in entries.items()))
-    ]
-    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    (tmp_path / "example_sink.py").write_text(files["example_sink.py"])
+    for name in ("pyproject.toml", "example_sink.py"):
+        (project / name).write_text(files[name])
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    how = ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    done = subprocess.run([*pip, *how, str(project)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return site
+
+
+@pytest.fixture
+def site(installed: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    shutil.copytree(installed, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
