@@ -93,7 +93,7 @@ class App:
                     "can't listen",
                     listen=settings.admin.listen,
                     note=error.strerror or str(error),
-                    do="Set admin.listen to a free address; a socket's path takes a state_dir of 80 characters at most.",
+                    do="Set admin.listen to a free address, or shorten state_dir to 80 characters.",
                 )
                 return WRONG_CONFIG
             self._log.info("started", admin=address, state_dir=str(settings.state_dir))
