@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -23,21 +23,26 @@ from pydantic import BaseModel
 from shipper.admin import Admin
 from shipper.config import Settings
 from shipper.delivery import Delivery, place_of
+from shipper.desk import Desk
 from shipper.exit_status import BUG, IO_FAILED, OK, UNDONE, WRONG_CONFIG
 from shipper.health import Health
-from shipper.journal import JournalBrokenError, NoRoomError
-from shipper.journal.sqlite import SqliteJournal
+from shipper.journal import JournalBrokenError, JournalDamagedError, NoRoomError
+from shipper.journal.letters import Chosen
+from shipper.journal.sqlite import FILE, SqliteJournal
 from shipper.metrics import Metrics
 from shipper.nap import Nap
 from shipper.reasons import WHAT_TO_DO
+from shipper.recovery import SettledFile, expect_journal, recover, start_afresh
 from shipper.scene import Scene, SceneCollector
 from shipper.secret import Secret
 from shipper.sink import Fatal, Sink, SinkConfig, load_sink_type, sink_types
 from shipper.sources.auth0 import Auth0Source
 from shipper.sources.auth0_config import Auth0Config
 from shipper.sources.start import is_log_id
+from shipper.started import changed_parts, start_line
 
 UPKEEP_EVERY_SECS = 5.0
+SETTLED_EVERY_SECS = 10.0
 CLOSE_SECS = 3.0
 """What the journal gets to close; it is whole without that, too."""
 
@@ -53,36 +58,38 @@ def leave(status: int) -> None:
 
 
 class App:
-    """One run of the daemon. once: until every source is caught up and every lane empty or in trouble for a minute."""
+    """One run of the daemon.
 
-    def __init__(self, settings: Settings, *, once: bool = False) -> None:
+    once: until every source is caught up and every lane empty or in trouble for a minute. recover: a journal that is
+    damaged or gone is begun anew from what every lane had settled. fresh: what was before does not matter.
+    """
+
+    def __init__(self, settings: Settings, *, once: bool = False, recover: bool = False, fresh: bool = False) -> None:
         self._settings = settings
         self._once = once
+        self._recover = recover
+        self._fresh = fresh
         self._log = structlog.get_logger()
         self._metrics = Metrics()
         self._stop = asyncio.Event()
         self._sources: dict[str, Auth0Source] = {}
         self._sinks: dict[str, Sink] = {}
         self._deliveries: dict[tuple[str, str], Delivery] = {}
-        self._naps: dict[tuple[str, str], Nap] = {}
+        self._queues: list[Delivery] = []
+        self._naps: list[tuple[str, str, Nap]] = []
         self._secrets: list[tuple[str, list[Secret]]] = []
         self._lanes: list[tuple[Delivery, asyncio.Task[None]]] = []
+        self._settle_at = 0.0
         self._polls: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
         """From an open journal to a closed one. Returns the exit status; raises the journal's errors of the start."""
         settings = self._settings
-        self._journal = await SqliteJournal.open(
-            settings.state_dir,
-            max_bytes=_within_disk(settings),
-            keep_days=settings.journal.keep_days,
-            dead_letters_max_bytes=settings.journal.dead_letters_max_bytes,
-            observe=self._metrics.committed,
-            failed=self._metrics.journal_error,
-        )
+        self._journal = await self._open_journal()
+        self._settled = SettledFile(settings.state_dir)
         self._scene = Scene(lambda: self._journal.figures)
         self._metrics.registry.register(SceneCollector(self._scene))
-        admin = Admin(self._journal, self._scene, self._metrics.registry, self)
+        admin = Admin(self._journal, self._scene, self._metrics.registry, Desk(self._journal, self))
         self._listen_to_signals()
         try:
             await self._open()
@@ -107,6 +114,43 @@ class App:
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
+    async def _open_journal(self) -> SqliteJournal:
+        settings = self._settings
+        if self._fresh:
+            start_afresh(settings.state_dir)
+        elif not self._recover:
+            expect_journal(settings.state_dir)
+        there = (settings.state_dir / "journal" / FILE).exists()
+        opened = partial(
+            SqliteJournal.open,
+            settings.state_dir,
+            max_bytes=_within_disk(settings),
+            keep_days=settings.journal.keep_days,
+            dead_letters_max_bytes=settings.journal.dead_letters_max_bytes,
+            observe=self._metrics.committed,
+            failed=self._metrics.journal_error,
+            aside=True,
+        )
+        if not self._recover:
+            return await opened()
+        try:
+            journal = await opened(thorough=True)
+        except JournalDamagedError as error:
+            self._log.error("the journal is damaged", note=str(error))
+            journal, there = await opened(), False
+        if there:
+            self._log.warning("nothing to recover: the journal is whole", do="Leave --recover away.")
+            return journal
+        sources = {name: config.tenant_key for name, config in settings.sources.items() if config.enabled}
+        resumed = await recover(journal, settings.state_dir, sources)
+        for name in sources:
+            if name in resumed:
+                behind = datetime.fromtimestamp(resumed[name].horizon / 1000, UTC).isoformat(timespec="seconds")
+                self._log.warning("the source goes on behind what every lane had settled", source=name, behind=behind)
+            else:
+                self._log.error("nothing says what was settled of this source, so it begins at its start", source=name)
+        return journal
+
     async def _open(self) -> None:
         for name, config in self._settings.sources.items():
             if config.enabled:
@@ -115,6 +159,15 @@ class App:
             if sink_config.enabled:
                 await self._open_sink(name, sink_config)
         self._name_the_left_behind()
+        await self._tell_start()
+
+    async def _tell_start(self) -> None:
+        """Every start stands in the audit list, with what it was started with."""
+        before = await self._journal.last_audit("start ")
+        now = start_line(self._settings)
+        await self._journal.audit("shipper", now)
+        for part in changed_parts(before, now):
+            self._log.warning("changed since the last start", what=part)
 
     async def _open_source(self, name: str, config: Any) -> None:
         assert isinstance(config, Auth0Config), "the settings know no other kind"  # noqa: S101
@@ -167,7 +220,24 @@ class App:
                 alone=alone,
                 sleep=self._nap(source, name),
             )
+            self._queues.append(await self._queue(source, sink, name, slots))
         self._watch(name, config)
+
+    async def _queue(self, source: str, sink: Sink, name: str, slots: asyncio.Semaphore) -> Delivery:
+        """Delivers what an operator requeued, beside the lane."""
+        delivery = Delivery(
+            await self._journal.queue(source, name),
+            sink,
+            Auth0Source.origin(source, self._config_of(source)),
+            slots=slots,
+            health=Health(self._log.bind(source=source, sink=name, requeued=True), asyncio.get_running_loop().time),
+            metrics=self._metrics.lane(source, name),
+            alone=False,
+            sleep=self._nap(source, name),
+        )
+        # An operator decided over each of these, so a refusal is nothing to wonder at.
+        delivery.accept_dead(sys.maxsize)
+        return delivery
 
     def _watch(self, name: str, config: BaseModel) -> None:
         secrets = secrets_of(config)
@@ -176,8 +246,9 @@ class App:
             secret.changed()  # as they are now is what a later change is told by
 
     def _nap(self, source: str, sink: str) -> Callable[[float], Awaitable[None]]:
-        self._naps[source, sink] = Nap()
-        return self._naps[source, sink].rest
+        nap = Nap()
+        self._naps.append((source, sink, nap))
+        return nap.rest
 
     # -- what an operator asks -----------------------------------------------------------------------------------------
 
@@ -190,11 +261,13 @@ class App:
 
         accept_dead: so many more refusals are right, for lanes that are held for refusing everything.
         """
-        chosen = [(source, sink) for source, sink in self._naps if name in ("", source, sink)]
+        chosen = {(source, sink) for source, sink, _ in self._naps if name in ("", source, sink)}
         for key in chosen:
             if accept_dead and key in self._deliveries:
                 self._deliveries[key].accept_dead(accept_dead)
-            self._naps[key].wake()
+        for source, sink, nap in self._naps:
+            if (source, sink) in chosen:
+                nap.wake()
         return len(chosen)
 
     def _config_of(self, source: str) -> Auth0Config:
@@ -224,6 +297,8 @@ class App:
                 for (source, sink), delivery in self._deliveries.items():
                     task = group.create_task(delivery.run(), name=f"lane {source} {sink}")
                     self._lanes.append((delivery, task))
+                for queue in self._queues:
+                    self._lanes.append((queue, group.create_task(queue.run(), name="requeued")))
                 for name, source_ in self._sources.items():
                     # First, so that it sees that nothing was read yet.
                     self._polls.append(group.create_task(source_.tell_first_start(), name=f"first start {name}"))
@@ -285,12 +360,25 @@ class App:
             # On a full disk nothing can be given up either; it is counted, and tried again.
             with suppress(NoRoomError):
                 await self._journal.trim()
+                await self._keep_settled()
                 if oldest:
-                    await self._journal.remove_old_dead_letters(int(time.time() * 1000 - oldest))
+                    await self._journal.purge(Chosen(before=int(time.time() * 1000 - oldest)), "")
             for name, secrets in self._secrets:
                 changed = [secret.changed() for secret in secrets]
                 if any(changed):
                     self._log.info("a secret has changed", name=name, tries=self.retry(name))
+
+    async def _keep_settled(self) -> None:
+        """At most every 10 seconds, and never as part of a commit: it may be old, and must not be ahead."""
+        now = time.monotonic()
+        if now < self._settle_at:
+            return
+        self._settle_at = now + SETTLED_EVERY_SECS
+        try:
+            await self._journal.run(self._settled.write, await self._journal.settled())
+        except OSError:
+            # What stands there is old, and right; the next time may go better.
+            self._metrics.journal_error("io")
 
     def _verdict(self) -> int:
         if not self._once:

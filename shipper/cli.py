@@ -89,8 +89,12 @@ def run_async(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
 @main.command()
 @config_option
 @click.option("--once", is_flag=True, help="End when everything that is there now is delivered; 1 if something waits.")
-def run(config_file: Path | None, *, once: bool) -> None:
+@click.option("--recover", is_flag=True, help="Begin a lost or damaged journal anew from what all lanes had settled.")
+@click.option("--fresh", is_flag=True, help="Begin anew, whatever was before.")
+def run(config_file: Path | None, *, once: bool, recover: bool, fresh: bool) -> None:
     """Read, keep, deliver: the daemon."""
+    if recover and fresh:
+        fail(USAGE, "--recover goes on with what was, --fresh does not: say one of them")
     settings = settings_of(config_file)
     from shipper import logs
     from shipper.app import App
@@ -99,7 +103,7 @@ def run(config_file: Path | None, *, once: bool) -> None:
     # What passes through makes hardly any cycles, and looking for some after every 700 objects costs one part in
     # twenty of all work.
     gc.set_threshold(20_000, 20, 50)
-    run_async(App(settings, once=once).run)
+    run_async(App(settings, once=once, recover=recover, fresh=fresh).run)
 
 
 @main.command()
@@ -118,7 +122,7 @@ def check(config_file: Path | None, *, offline: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The whole status as JSON.")
 def status(config_file: Path | None, *, as_json: bool) -> None:
     """How the running daemon is doing; 1 when something is wrong."""
-    from shipper.ask import print_status
+    from shipper.ask_old import print_status
 
     raise SystemExit(print_status(settings_of(config_file, say=not as_json), as_json=as_json))
 
@@ -144,7 +148,7 @@ def sinks() -> None:
 @click.option("--accept-dead", default=0, help="So many more refused events are right: make them dead letters.")
 def retry(name: str, config_file: Path | None, accept_dead: int) -> None:
     """Make what waits or is held try at once: the source or sink NAME, or all."""
-    from shipper.ask import retry as ask
+    from shipper.ask_old import retry as ask
 
     raise SystemExit(ask(settings_of(config_file), name, accept_dead))
 
@@ -164,7 +168,7 @@ def forget(name: str, config_file: Path | None, *, yes: bool) -> None:
     if not yes:
         fail(USAGE, "events that wait for it are given up for good: say --yes")
     settings = settings_of(config_file)
-    from shipper.ask import forget as ask
+    from shipper.ask_old import forget as ask
 
     run_async(lambda: ask(settings, kind.removesuffix("s"), label))
 
@@ -176,7 +180,7 @@ def forget(name: str, config_file: Path | None, *, yes: bool) -> None:
 def rename(old: str, new: str, config_file: Path | None) -> None:
     """Carry the places and dead letters of the sink OLD to the name NEW. Neither may be in use."""
     settings = settings_of(config_file)
-    from shipper.ask import rename as ask
+    from shipper.ask_old import rename as ask
 
     run_async(lambda: ask(settings, old, new))
 
@@ -195,7 +199,7 @@ def dead() -> None:
 def dead_list(config_file: Path | None, source: str, sink: str, reason: str, *, as_json: bool) -> None:
     """What was given up, and why."""
     settings = settings_of(config_file, say=not as_json)
-    from shipper.ask import print_dead_letters
+    from shipper.ask_old import print_dead_letters
 
     wanted = {"source": source, "sink": sink, "reason": reason}
     run_async(lambda: print_dead_letters(settings, wanted, as_json=as_json))
@@ -211,7 +215,7 @@ def checkpoint() -> None:
 def checkpoint_show(config_file: Path | None) -> None:
     """Where each source resumes. The daemon must not be running."""
     settings = settings_of(config_file)
-    from shipper.ask import print_checkpoints
+    from shipper.ask_old import print_checkpoints
 
     run_async(lambda: print_checkpoints(settings))
 
@@ -233,7 +237,7 @@ def checkpoint_set(source: str, log_id: str, config_file: Path | None, *, yes: b
     if not yes:
         fail(USAGE, "this steps over events, or repeats them: say --yes")
     settings = settings_of(config_file)
-    from shipper.ask import set_checkpoint
+    from shipper.ask_old import set_checkpoint
 
     run_async(lambda: set_checkpoint(settings, source, log_id))
 

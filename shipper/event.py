@@ -31,12 +31,16 @@ class Page(msgspec.Struct, frozen=True):
     horizon: milliseconds since 1970 UTC up to which everything is held once this page is stored.
     highest: the highest id in the source's own order, "" where its ids have none. An id of the same length above
         the highest stored one is new without a look-up.
+    late: these stand behind the checkpoint and were found when the source was read there once more. What is not known
+        of them is stored, and nothing else moves: `checkpoint` is a place before them, `horizon` and `highest` mean
+        nothing.
     """
 
     events: Sequence[Event]
     checkpoint: bytes
     horizon: int
     highest: str = ""
+    late: bool = False
 
 
 class Origin(msgspec.Struct, frozen=True):

@@ -26,8 +26,12 @@ class JournalBrokenError(JournalError):
     """The disk or the file fails: nothing more may be promised, the process ends (74)."""
 
 
+class JournalDamagedError(JournalBrokenError):
+    """The file is not what was written: it is moved aside, and `run --recover` goes on from what all lanes settled."""
+
+
 class NoRoomError(JournalError):
-    """The disk is full, or the dead letters are at their limit: nothing was changed, try again later."""
+    """The disk is full or read-only, or the dead letters are at their limit: nothing was changed, try again later."""
 
 
 class JournalInUseError(JournalError):
@@ -76,7 +80,10 @@ class Burial(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A buried event with its reason. at: milliseconds since 1970 UTC when it was given up."""
+    """A buried event with its reason.
+
+    at: milliseconds since 1970 UTC when it was given up. queued: it is to go out again.
+    """
 
     id: int
     source: str
@@ -89,6 +96,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     detail: str
     at: int
     raw: bytes
+    queued: bool = False
 
     def listed(self) -> dict[str, str | int]:
         """For a list: everything but the event and the destination's words about it, which may quote it."""
@@ -113,6 +121,10 @@ class LaneFigures(msgspec.Struct, frozen=True):
     dead_kept: int
     given_up: int = 0
     dead_removed: int = 0
+    requeued: int = 0
+    replayed: int = 0
+    queue_position: int = 0
+    queue_last: int = 0
 
     @property
     def delivered(self) -> int:
@@ -136,6 +148,19 @@ class SourceFigures(msgspec.Struct, frozen=True):
     bytes: int
     paused: bool
     lanes: Mapping[str, LaneFigures]
+    gaps: int = 0
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """The place up to which every lane of a source has settled everything: where `--recover` goes on.
+
+    checkpoint: opaque to everyone but the source. horizon: milliseconds since 1970 UTC up to which all was settled.
+    """
+
+    name: str
+    tenant: str
+    checkpoint: bytes
+    horizon: int
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -173,6 +198,12 @@ class SourceHandle(Protocol):
 
     async def room(self) -> None:
         """Returns once this source may poll."""
+
+    async def gap(self, since: int, until: int, *, may_be_empty: bool) -> None:
+        """Records durably that events of this time (ms) are gone at the source; the horizon moves behind it."""
+
+    async def known_since(self, back: int) -> str | None:
+        """The id of the event that stands so many before the newest, or of the oldest whose id is still known."""
 
 
 class LaneHandle(Protocol):

@@ -16,67 +16,29 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from shipper.journal import JournalBrokenError, JournalError, NoRoomError
+from shipper.journal import JournalBrokenError, JournalDamagedError, JournalError, NoRoomError
+from shipper.journal.schema import APPLICATION_ID, READABLE_FROM, VERSION, migrate
+from shipper.tally import sum_from_bytes, sum_to_bytes
 
-APPLICATION_ID = 0x53484950
-VERSION = 1
 COMMITS_PER_CHECKPOINT = 200
 LOG_BYTES = 16 << 20
 """From this length on the write-ahead log is moved at each commit, and cut down to it."""
 
 _MAGIC = b"SQLite format 3\x00"
 _LEFT_OPEN: list[sqlite3.Connection] = []
-
-# Not STRICT: SQLite 3.34, which Python 3.11 of RHEL 9 comes with, doesn't know it.
-SCHEMA = (
-    """CREATE TABLE source (
-    id INTEGER PRIMARY KEY, tenant TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE,
-    next INTEGER NOT NULL DEFAULT 1,           -- the number of the next event: never reused
-    checkpoint BLOB, start TEXT NOT NULL DEFAULT '', horizon INTEGER,
-    highest TEXT NOT NULL DEFAULT '',          -- the highest stored id, in the source's order
-    known_from INTEGER NOT NULL DEFAULT 1,     -- ids of events before this number are forgotten
-    trimmed INTEGER NOT NULL DEFAULT 0,        -- events up to this number are given up
-    bytes INTEGER NOT NULL DEFAULT 0           -- what its pages take
-)""",
-    """CREATE TABLE page (
-    source INTEGER NOT NULL REFERENCES source(id), first INTEGER NOT NULL, count INTEGER NOT NULL,
-    raw_before INTEGER NOT NULL,               -- bytes of all the source's events before this page
-    raw_bytes INTEGER NOT NULL, stored INTEGER NOT NULL, times BLOB NOT NULL, idx BLOB NOT NULL,
-    body BLOB                                  -- NULL: trimmed, only its ids are still known
-)""",
-    "CREATE UNIQUE INDEX page_first ON page (source, first)",
-    """CREATE TABLE lane (
-    source INTEGER NOT NULL REFERENCES source(id), sink TEXT NOT NULL,
-    start TEXT NOT NULL,                       -- '' once it is resolved: began is final
-    began INTEGER NOT NULL, position INTEGER NOT NULL, filtered INTEGER NOT NULL DEFAULT 0,
-    reserved_first INTEGER NOT NULL DEFAULT 0, -- the range that is being written, and would be again after a crash
-    reserved_last INTEGER NOT NULL DEFAULT 0,
-    given_up INTEGER NOT NULL DEFAULT 0,       -- events that someone gave up with `forget`
-    forgotten INTEGER NOT NULL DEFAULT 0,      -- 1: nothing is kept for it until it comes again
-    removed INTEGER NOT NULL DEFAULT 0,        -- dead letters that were removed for their age
-    PRIMARY KEY (source, sink)
-) WITHOUT ROWID""",
-    """CREATE TABLE dead_letter (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, source INTEGER NOT NULL, sink TEXT NOT NULL, number INTEGER NOT NULL,
-    event_id TEXT NOT NULL, time INTEGER NOT NULL, date TEXT NOT NULL, type TEXT NOT NULL, reason TEXT NOT NULL,
-    detail TEXT NOT NULL, at INTEGER NOT NULL, raw BLOB NOT NULL
-)""",
-    "CREATE INDEX dead_letter_lane ON dead_letter (source, sink)",
-    """CREATE TABLE dead_count (
-    source INTEGER NOT NULL, sink TEXT NOT NULL, reason TEXT NOT NULL,
-    count INTEGER NOT NULL,                    -- ever given up
-    kept INTEGER NOT NULL,                     -- still among the dead letters
-    PRIMARY KEY (source, sink, reason)
-) WITHOUT ROWID""",
-    "CREATE TABLE audit (at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL)",
-)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Database:
-    """The one connection. observe: told how many seconds each commit took."""
+    """The one connection. observe: told how many seconds each commit took.
 
-    def __init__(self, path: Path, observe: Callable[[float], None]) -> None:
+    max_bytes: beyond this the file does not grow, whatever happens. sparing: move the write-ahead log at each commit,
+    so that it takes no more room than one transaction needs. held: do not move it at all: someone copies the file.
+    """
+
+    def __init__(self, path: Path, observe: Callable[[float], None], max_bytes: int = 1 << 62) -> None:
         self._path = path
+        self.sparing = self.held = False
         self._log = path.with_name(f"{path.name}-wal")
         self._observe = observe
         self._commits = 0
@@ -89,11 +51,11 @@ class Database:
         with self._errors():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
-                self._prepare()
+                self._prepare(max_bytes)
             except BaseException:
                 _LEFT_OPEN.append(self._db)
                 raise
-        self._page_size: int = self.value("PRAGMA page_size")
+        self._identity = self._stat()
 
     def _create(self) -> None:
         """The file appears whole and private, or not at all."""
@@ -107,10 +69,8 @@ class Database:
         os.close(descriptor)
         with self._errors(), closing(sqlite3.connect(new, isolation_level=None)) as db:
             db.execute("BEGIN")
-            for statement in SCHEMA:
-                db.execute(statement)
             db.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version={VERSION}")
+            migrate(db.execute, 0)
             db.execute("COMMIT")
             db.execute("PRAGMA journal_mode=WAL").fetchall()
         new.rename(self._path)
@@ -123,35 +83,43 @@ class Database:
         with self._path.open("rb") as file:
             header = file.read(100)
         if not header.startswith(_MAGIC) or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-            raise JournalBrokenError(
-                "io", f"{self._path}: is no journal of ours, or its head is damaged: move it away, or set state_dir"
-            )
-        self._expect_version(int.from_bytes(header[60:64], "big"))
+            raise JournalDamagedError("io", f"{self._path}: is no journal of ours, or its head is damaged")
+        self._expect_readable(int.from_bytes(header[60:64], "big"))
         self._path.chmod(0o600)
 
-    def _expect_version(self, version: int) -> None:
-        if version != VERSION:
-            raise JournalBrokenError("io", f"{self._path}: was written by another version ({version}): use that one")
+    def _expect_readable(self, readable_from: int) -> None:
+        if not READABLE_FROM <= readable_from <= VERSION:
+            raise JournalBrokenError(
+                "io", f"{self._path}: was written by another version ({readable_from}): use that one"
+            )
 
-    def _prepare(self) -> None:
+    def _prepare(self, max_bytes: int) -> None:
         self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
         if self.value("PRAGMA journal_mode=WAL") != "wal":
             raise JournalBrokenError("io", f"{self._path}: SQLite can't keep a write-ahead log here: use a local disk")
+        self._page_size: int = self.value("PRAGMA page_size")
         for setting in (
             "synchronous=FULL",
             "foreign_keys=ON",
             "wal_autocheckpoint=0",
             f"journal_size_limit={LOG_BYTES}",
+            f"max_page_count={min(max_bytes // self._page_size, 0xFFFFFFFE)}",
             "trusted_schema=OFF",
             "secure_delete=FAST",
             "temp_store=MEMORY",
         ):
             self._db.execute(f"PRAGMA {setting}").fetchall()
-        self._expect_version(self.value("PRAGMA user_version"))
+        self._db.create_function("add_sums", 2, _add_sums, deterministic=True)
+        self._expect_readable(self.value("PRAGMA user_version"))
         verdict = str(self.value("PRAGMA quick_check(1)"))
         if verdict != "ok":
-            verdict = " ".join(verdict.split())
-            raise JournalBrokenError("io", f"{self._path}: is damaged ({verdict}): keep the file and restore a backup")
+            raise JournalDamagedError("io", f"{self._path}: is damaged ({' '.join(verdict.split())})")
+        version = 1
+        if self.value("SELECT 1 FROM sqlite_master WHERE name = 'format'"):
+            version = self.value("SELECT version FROM format")
+        if version < VERSION:
+            with self.transaction():
+                migrate(self._db.execute, version)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -168,8 +136,9 @@ class Database:
                     self._db.execute("ROLLBACK")
                 raise
             self._commits += 1
-            if self._commits >= COMMITS_PER_CHECKPOINT or self._log_bytes() > LOG_BYTES:
-                self._move_log()
+            full = self._commits >= COMMITS_PER_CHECKPOINT or self.sparing or self._log_bytes() > LOG_BYTES
+            if full and not self.held:
+                self.move_log()
         self._observe(time.perf_counter() - started)
 
     def _log_bytes(self) -> int:
@@ -178,7 +147,8 @@ class Database:
         except FileNotFoundError:
             return 0  # nothing was ever written
 
-    def _move_log(self) -> None:
+    def move_log(self) -> None:
+        """Moves the write-ahead log into the file, as far as there is room for it."""
         try:
             busy, frames, moved = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
         except sqlite3.Error as error:
@@ -210,6 +180,23 @@ class Database:
         rows = self.rows(sql, *values)
         return rows[0][0] if rows else None
 
+    def free_bytes(self) -> int:
+        """Bytes inside the file that nothing uses."""
+        return int(self.value("PRAGMA freelist_count")) * self._page_size
+
+    def _stat(self) -> tuple[int, int]:
+        found = self._path.stat()
+        return found.st_dev, found.st_ino
+
+    def expect_in_place(self) -> None:
+        """Raises JournalBrokenError where the file was taken away or replaced under us."""
+        try:
+            in_place = self._stat() == self._identity
+        except FileNotFoundError:
+            in_place = False
+        if not in_place:
+            raise JournalBrokenError("io", f"{self._path}: was removed or replaced while in use: put it back")
+
     def used_bytes(self) -> int:
         """Bytes of used pages. The file itself does not shrink."""
         return int(self.value("PRAGMA page_count") - self.value("PRAGMA freelist_count")) * self._page_size
@@ -231,4 +218,12 @@ class Database:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         if code == sqlite3.SQLITE_FULL:
             return NoRoomError("disk_full", f"{self._path}: the disk is full ({name})")
+        if code == sqlite3.SQLITE_READONLY:
+            return NoRoomError("io", f"{self._path}: the file system takes no writes ({name})")
+        if code in _DAMAGED:
+            return JournalDamagedError("io", f"{self._path}: {error} ({name})")
         return JournalBrokenError("io", f"{self._path}: {error} ({name})")
+
+
+def _add_sums(one: bytes, other: bytes) -> bytes:
+    return sum_to_bytes((sum_from_bytes(one) + sum_from_bytes(other)) % (1 << 256))

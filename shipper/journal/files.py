@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from shipper.journal import JournalBrokenError, JournalInUseError
@@ -82,6 +83,55 @@ def lock(directory: Path) -> int:
         os.close(descriptor)
         raise _no_directory(directory, error) from None
     return descriptor
+
+
+class Ballast:
+    """A file that only takes room: on a full disk it makes way for what must be written to get out of that.
+
+    SQLite can't even delete on a full disk, since a deletion is written first, too.
+    """
+
+    BYTES = 8 << 20
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "ballast"
+        self.spent = False
+        self.restore()
+
+    def release(self) -> bool:
+        """Gives the room back to the file system. False: that was done already."""
+        if self.spent:
+            return False
+        self.spent = True
+        self._path.unlink(missing_ok=True)
+        return True
+
+    def restore(self) -> bool:
+        """Takes its room, where there is some. Returns whether it has it."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.fchmod(descriptor, 0o600)
+                os.posix_fallocate(descriptor, 0, self.BYTES)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            self.spent = True
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+        else:
+            self.spent = False
+        return not self.spent
+
+
+def move_aside(directory: Path, stamp: str) -> Path:
+    """Moves a journal's files into a directory of their own beside it, whole. Returns that. Raises OSError."""
+    aside = directory / f"corrupt-{stamp}"
+    aside.mkdir(mode=0o700)
+    for name in ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"):
+        with suppress(FileNotFoundError):
+            (directory / name).rename(aside / name)
+    return aside
 
 
 def _no_directory(directory: Path, error: OSError) -> JournalBrokenError:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shipper.event import Event
-from shipper.journal import JournalBrokenError
+from shipper.journal import JournalDamagedError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -82,12 +82,12 @@ def pack(events: Sequence[Event], arrived: int, behind: Packed | None = None) ->
 
 
 def unpack_index(index: bytes) -> Index:
-    """The index of a stored page. Raises JournalBrokenError where it is damaged."""
+    """The index of a stored page. Raises JournalDamagedError where it is damaged."""
     return _decode(_decompress(index))
 
 
 def unpack(times: bytes, index: bytes, body: bytes, skip: int, most: int) -> list[Event]:
-    """The events of a stored page behind the first `skip`, so many at most. Raises JournalBrokenError."""
+    """The events of a stored page behind the first `skip`, so many at most. Raises JournalDamagedError."""
     columns = unpack_index(index)
     raw = _decompress(body)
     at = sum(columns.lengths[:skip])
@@ -124,6 +124,6 @@ def _decompress(data: bytes) -> bytes:
     try:
         return zstd.decompress(data)
     except zstd.ZstdError:
-        raise JournalBrokenError(
-            "io", "a page of the journal is damaged on the disk: keep the file and restore a backup"
+        raise JournalDamagedError(
+            "io", "a page of the journal is damaged on the disk: `shipper run --recover` moves it aside"
         ) from None

@@ -5,28 +5,35 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from shipper.event import Page
+from shipper.event import Event, Page
 from shipper.journal import (
     Appended,
     Burial,
     DeadLetter,
     Figures,
+    JournalDamagedError,
     JournalError,
     LaneFigures,
     Limits,
+    Settled,
     SourceFigures,
     Stretch,
 )
-from shipper.journal.files import lock, prepare
+from shipper.journal.files import Ballast, lock, move_aside, prepare
+from shipper.journal.ledger import Entry
+from shipper.journal.letters import Chosen
 from shipper.journal.store import Store
 from shipper.journal.thread import JournalThread
 from shipper.reasons import Reason
 
 T = TypeVar("T")
+
+FILE = "journal.sqlite"
 
 
 class SqliteJournal:
@@ -52,10 +59,14 @@ class SqliteJournal:
         clock: Callable[[], float] = time.time,
         observe: Callable[[float], None] = lambda _secs: None,
         failed: Callable[[Reason], None] = lambda _reason: None,
+        aside: bool = False,
+        thorough: bool = False,
     ) -> "SqliteJournal":
         """Takes the state directory and opens the file in it. Raises JournalInUseError, JournalBrokenError.
 
         observe: told how many seconds each commit took. failed: told the reason of each operation that failed.
+        aside: a damaged journal is moved aside, whole, before JournalDamagedError says so. thorough: look into every
+        page for damage, which takes as long as reading the file.
         """
         thread = JournalThread()
 
@@ -63,17 +74,25 @@ class SqliteJournal:
             directory = prepare(state_dir)
             descriptor = lock(directory)
             try:
-                return Store(
-                    directory / "journal.sqlite",
+                store = Store(
+                    directory / FILE,
                     max_bytes=max_bytes,
                     keep_days=keep_days,
                     dead_letters_max_bytes=dead_letters_max_bytes,
                     clock=clock,
                     observe=observe,
-                ), descriptor
+                    ballast=Ballast(directory),
+                )
+                if thorough:
+                    store.look_through()
+            except JournalDamagedError as error:
+                told = _moved_aside(error, directory, clock()) if aside else error
+                os.close(descriptor)
+                raise told from None
             except BaseException:
                 os.close(descriptor)
                 raise
+            return store, descriptor
 
         try:
             store, descriptor = await thread.run(start)
@@ -90,11 +109,15 @@ class SqliteJournal:
     async def run(self, operation: Callable[..., T], *args: object) -> T:
         """Runs one operation of the store on the journal's thread, then wakes those who wait for what it changed.
 
-        A cancelled caller does not stop it, and is not needed for the wake-up.
+        A cancelled caller does not stop it, and is not needed for the wake-up. On a full disk everything but a page
+        gets the ballast's room.
         """
         before = self._store.figures
+        work: Callable[[], T] = partial(operation, *args)
+        if operation != self._store.append:
+            work = partial(self._store.with_room, work)
         try:
-            return await self._thread.run(partial(operation, *args), lambda: self._spread(before))
+            return await self._thread.run(work, lambda: self._spread(before))
         except JournalError as error:
             self._failed(error.reason)
             raise
@@ -129,12 +152,36 @@ class SqliteJournal:
         while await self.run(self._store.trim):
             pass
 
+    async def queue(self, source: str, sink: str) -> "SqliteQueue":
+        """The handle of a lane's requeued dead letters."""
+        return SqliteQueue(self, self._store, source, sink)
+
     async def dead_letters(
-        self, *, source: str = "", sink: str = "", reason: str = "", limit: int = 1000
+        self,
+        *,
+        source: str = "",
+        sink: str = "",
+        reason: str = "",
+        ids: Sequence[int] | None = None,
+        after: int = 0,
+        limit: int = 1000,
     ) -> list[DeadLetter]:
-        """The oldest dead letters that fit, "" standing for any."""
-        find = partial(self._store.dead_letters, source=source, sink=sink, reason=reason, limit=limit)
+        """The oldest dead letters that fit, behind an id, "" standing for any."""
+        find = partial(
+            self._store.dead_letters, source=source, sink=sink, reason=reason, ids=ids, after=after, limit=limit
+        )
         return await self.run(find)
+
+    async def requeue(self, chosen: Chosen, who: str) -> int:
+        """Sends dead letters again, to the sink that they were meant for. Returns how many."""
+        count = await self.run(self._store.requeue, chosen, who)
+        for news in list(self._news):
+            self._news.pop(news).set()
+        return count
+
+    async def purge(self, chosen: Chosen, who: str) -> int:
+        """Gives dead letters up for good, counted. Returns how many."""
+        return await self.run(self._store.purge, chosen, who)
 
     async def set_checkpoint(self, source: str, checkpoint: bytes, audit: str, who: str) -> None:
         """Makes the source resume elsewhere; kept in the audit list."""
@@ -149,9 +196,47 @@ class SqliteJournal:
         """Carries a sink's places and dead letters to a new name."""
         await self.run(self._store.rename_sink, old, new, who)
 
-    async def remove_old_dead_letters(self, before: int) -> int:
-        """Removes dead letters given up before this time (milliseconds). Returns how many."""
-        return await self.run(self._store.remove_old_dead_letters, before)
+    async def audit(self, who: str, what: str) -> None:
+        """Keeps who did what."""
+        await self.run(self._store.audit, who, what)
+
+    async def audits(self, after: int = 0, limit: int = 1000) -> list[tuple[int, int, str, str]]:
+        """The audit list behind an id: id, when (ms), who, what."""
+        return await self.run(self._store.audits, after, limit)
+
+    async def last_audit(self, beginning: str) -> str | None:
+        """The newest line of the audit list that begins so."""
+        return await self.run(self._store.last_audit, beginning)
+
+    async def gaps(self, source: str) -> list[tuple[int, int, int, bool]]:
+        """A source's gaps: since, until, when it was noticed (ms), and whether it may be empty."""
+        return await self.run(self._store.gaps, source)
+
+    async def ledger(self, source: str, since_hour: int, until_hour: int) -> list[Entry]:
+        """The ledger's lines of a source, from an hour on, up to but without another."""
+        return await self.run(self._store.ledger, source, since_hour, until_hour)
+
+    async def events(
+        self, source: str, since: int, until: int, after: int, limit: int
+    ) -> tuple[list[tuple[int, Event]], int | None, int | None]:
+        """Events of a time range (ms) behind a number, the number to go on behind, and from when on all are here."""
+        return await self.run(self._store.events, source, since, until, after, limit)
+
+    async def replayed(self, source: str, sink: str, events: int) -> None:
+        """So many events were sent to the sink once more."""
+        await self.run(self._store.replayed, source, sink, events)
+
+    async def settled(self) -> list[Settled]:
+        """For each source the place up to which every lane has settled everything, as far as it is known."""
+        return await self.run(self._store.settled)
+
+    async def hold(self) -> None:
+        """The file stands still until `let_go`, so that it can be copied, and its write-ahead log behind it."""
+        await self.run(self._store.hold)
+
+    def let_go(self) -> None:
+        """The file has been copied. A flag only: the next commit moves the log."""
+        self._store.let_go()
 
     async def alive(self) -> None:
         """Returns once the journal's thread has answered."""
@@ -164,6 +249,15 @@ class SqliteJournal:
         finally:
             self._thread.end()
             os.close(self._lock)
+
+
+def _moved_aside(error: JournalDamagedError, directory: Path, now: float) -> JournalDamagedError:
+    place = move_aside(directory, f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}")
+    return JournalDamagedError(
+        error.reason,
+        f"{error}: it was moved to {place}, whole, with its dead letters: `shipper run --recover` goes on from what "
+        "every lane had settled",
+    )
 
 
 class SqliteSource:
@@ -188,6 +282,14 @@ class SqliteSource:
     async def caught_up(self, horizon: int) -> None:
         """Everything up to the horizon is held."""
         await self._journal.run(self._store.caught_up, self._name, horizon)
+
+    async def gap(self, since: int, until: int, *, may_be_empty: bool) -> None:
+        """Records durably what is gone at the source; the horizon moves behind it."""
+        await self._journal.run(self._store.gap, self._name, since, until, may_be_empty)
+
+    async def known_since(self, back: int) -> str | None:
+        """The id of the event that stands so many before the newest, or of the oldest known one."""
+        return await self._journal.run(self._store.known_since, self._name, back)
 
     async def room(self) -> None:
         """Returns once this source may poll."""
@@ -235,3 +337,38 @@ class SqliteLane:
     async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
         """Moves the position; one transaction with the dead letters."""
         await self._journal.run(self._store.ack, self._source, self._sink, upto, dead)
+
+
+class SqliteQueue:
+    """A lane's requeued dead letters, as a lane of their own: numbered in the order in which they were requeued."""
+
+    def __init__(self, journal: SqliteJournal, store: Store, source: str, sink: str) -> None:
+        self._journal, self._store = journal, store
+        self._source, self._sink = source, sink
+
+    @property
+    def figures(self) -> LaneFigures:
+        """Position and lag within the queue, as of the last commit."""
+        lane = self._journal.figures.sources[self._source].lanes[self._sink]
+        waiting = lane.queue_last - lane.queue_position
+        return LaneFigures(self._sink, 0, lane.queue_position, waiting, None, 0, {}, lane.dead_kept)
+
+    async def waiting(self, after: int, _limits: Limits, *, eager: bool = False) -> None:  # noqa: ARG002  the protocol's
+        """Returns once something is requeued behind this number: nobody collects these to fuller batches."""
+        while True:
+            news = self._journal.news(self._source)
+            if self._journal.figures.sources[self._source].lanes[self._sink].queue_last > after:
+                return
+            await news.wait()
+
+    async def read(self, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
+        """The requeued events behind this number."""
+        return await self._journal.run(self._store.read_queue, self._source, self._sink, after, limits, upto)
+
+    async def reserve(self, _first: int, _last: int) -> bool:
+        """An earlier write may always have brought them: their lane's, or one before a crash."""
+        return True
+
+    async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
+        """Those up to this number are delivered; the dead ones rest again."""
+        await self._journal.run(self._store.ack_queue, self._source, self._sink, upto, dead)

@@ -6,55 +6,43 @@ them at any time.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import msgspec
+from typing import Any, TypeVar
 
 from shipper.event import Event, Page
 from shipper.journal import (
     Appended,
     Burial,
     DeadLetter,
-    Figures,
+    JournalDamagedError,
     JournalError,
-    LaneFigures,
     Limits,
     NoRoomError,
-    SourceFigures,
+    Settled,
     Stretch,
     UnknownNameError,
     WrongTenantError,
 )
+from shipper.journal.census import Census
 from shipper.journal.database import Database
-from shipper.journal.pages import Packed, arrival, pack, unpack, unpack_index
-from shipper.journal.recent import Recent
-from shipper.journal.upkeep import DEAD_LETTER_OVERHEAD, KNOWN_IDS, Upkeep
-from shipper.reasons import Reason
+from shipper.journal.files import Ballast
+from shipper.journal.ledger import REQUEUED, STORED, Entry, Ledger
+from shipper.journal.letters import Chosen, Letters
+from shipper.journal.pages import arrival
+from shipper.journal.stored_pages import StoredPages
+from shipper.journal.upkeep import KNOWN_IDS, Upkeep
+from shipper.tally import order, tallies
 
-SMALL_PAGE_EVENTS = 50
-SMALL_PAGE_BYTES = 128 * 1024
-"""A live tail comes in ones and twos, which compress badly: they join the newest page while it is small."""
-RESUME_BELOW = 0.90
-"""A full journal takes pages again below this share of its limit; delivered events never fill it further."""
+T = TypeVar("T")
+
 PAGES_PER_TRIM = 500
 PAGES_PER_LOOK = 500
 HORIZON_EVERY_MS = 60_000
-
-_FROM_PAGE_WITH = (
-    " FROM page WHERE source = ? AND first >= (SELECT coalesce(max(first), 0) FROM page WHERE source = ?"
-    " AND first <= ?) ORDER BY first"
-)
-"""Pages from the one that holds a number on, in a form that the index answers."""
-
-
-_LANES = (
-    "SELECT l.sink, l.began, l.position, l.filtered, l.given_up, l.forgotten, l.removed,"
-    " (SELECT substr(p.times, 8 * (l.position + 1 - p.first) + 1, 8) FROM page p"
-    " WHERE p.source = l.source AND p.first <= l.position + 1 ORDER BY p.first DESC LIMIT 1)"
-    " FROM lane l WHERE l.source = ? ORDER BY l.sink"
-)
-"""With the time of the event behind the position."""
+APPEND_WITHIN_BYTES = 4 << 20
+"""On a full disk, pages are taken while so much is free inside the file: far more than a page takes."""
+BEYOND_LIMIT_BYTES = 64 << 20
+"""How far the file may grow beyond what the limits promise: a page in hand, indexes, the ledger."""
 
 
 class Store:
@@ -69,22 +57,19 @@ class Store:
         dead_letters_max_bytes: int = 1 << 30,
         clock: Callable[[], float] = time.time,
         observe: Callable[[float], None] = lambda _secs: None,
+        ballast: Ballast | None = None,
     ) -> None:
-        self._db = Database(path, observe)
-        self._max_bytes = max_bytes
+        self._db = Database(path, observe, max_bytes + max_bytes // 10 + dead_letters_max_bytes + BEYOND_LIMIT_BYTES)
         self._keep_ms = int(keep_days * 86_400_000)
-        self._dead_max_bytes = dead_letters_max_bytes
         self._clock = clock
-        self._full = False
-        self._sources: dict[str, SourceFigures] = {}
+        self._ballast = ballast
         self._horizons: dict[str, int] = {}
-        self._recent = Recent()
+        self._pages = StoredPages(self._db)
+        self._ledger = Ledger(self._db, self._pages)
+        self._letters = Letters(self._db, dead_letters_max_bytes, self._now)
         self._upkeep = Upkeep(self._db, clock)
-        self._dead_bytes: int = self._db.value(
-            "SELECT coalesce(sum(length(raw) + length(CAST(detail AS BLOB)) + ?), 0) FROM dead_letter",
-            DEAD_LETTER_OVERHEAD,
-        )
-        self.figures = self._all_figures([name for (name,) in self._db.rows("SELECT name FROM source")])
+        self._census = Census(self._db, max_bytes, self._letters)
+        self.figures = self._census.take([name for (name,) in self._db.rows("SELECT name FROM source")])
 
     def close(self) -> None:
         """Closes the file."""
@@ -112,50 +97,59 @@ class Store:
                 tenant,
                 name,
             )
-        self._sources.pop(former, None)
-        self.figures = self._all_figures([name])
+            self._ledger.catch_up_source(self._id(name))
+        self.figures = self._census.take([name], gone=former)
         return former
 
     def begin(self, name: str, start: str, checkpoint: bytes, horizon: int) -> None:
         """Commits the resolved start of a source that has none yet."""
         with self._db.transaction():
             self._db.execute(
-                "UPDATE source SET start = ?, checkpoint = ?, horizon = ? WHERE name = ? AND checkpoint IS NULL",
-                start,
-                checkpoint,
-                horizon,
-                name,
-            )
-        self.figures = self._all_figures([name])
+                "UPDATE source SET start = ?, checkpoint = ?, horizon = ?, began_checkpoint = ?, began_horizon = ?"
+                " WHERE name = ? AND checkpoint IS NULL",
+                start, checkpoint, horizon, checkpoint, horizon, name,
+            )  # fmt: skip
+        self.figures = self._census.take([name])
 
     def append(self, name: str, page: Page) -> Appended:
-        """Stores what is new in the page, and its checkpoint, in one transaction."""
+        """Stores what is new in the page, and its checkpoint, in one transaction. Raises NoRoomError.
+
+        A late page moves neither checkpoint nor horizon; where `--recover` resumes stays before it until it is settled.
+        """
+        if self._cramped():
+            raise NoRoomError("disk_full", "the disk is full, and the journal has no room left inside its file")
         with self._db.transaction():
             source, number, highest, known_from = self._db.rows(
                 "SELECT id, next, highest, known_from FROM source WHERE name = ?", name
             )[0]
             fresh = self._fresh(source, page, highest, number, known_from)
-            grown = self._add(source, number, fresh) if fresh else 0
+            grown = 0
+            if fresh:
+                grown = self._pages.add(source, number, fresh, None if page.late else page.checkpoint, self._now())
+                hours = tallies([event.id for event in fresh], [event.time for event in fresh])
+                self._ledger.add(source, "", STORED, hours)
             self._db.execute(
-                "UPDATE source SET next = next + ?, bytes = bytes + ?, checkpoint = ?, highest = ?,"
-                " horizon = max(coalesce(horizon, 0), ?) WHERE id = ?",
-                len(fresh),
-                grown,
-                page.checkpoint,
-                max(highest, page.highest, key=_rank),
-                page.horizon,
-                source,
-            )
+                "UPDATE source SET next = next + ?, tallied = next + ? - 1, bytes = bytes + ? WHERE id = ?",
+                len(fresh), len(fresh), grown, source,
+            )  # fmt: skip
+            if page.late:
+                self._came_late(source, page.checkpoint, number + len(fresh) - 1 if fresh else 0)
+            else:
+                self._db.execute(
+                    "UPDATE source SET checkpoint = ?, highest = ?, horizon = max(coalesce(horizon, 0), ?)"
+                    " WHERE id = ?",
+                    page.checkpoint, max(highest, page.highest, key=order), page.horizon, source,
+                )  # fmt: skip
         if fresh:
-            self._recent.put(source, number, fresh)
-        self.figures = self._all_figures([name])
+            self._pages.remember(source, number, fresh)
+        self.figures = self._census.take([name])
         return Appended(len(fresh), len(page.events) - len(fresh))
 
     def _fresh(self, source: int, page: Page, highest: str, number: int, known_from: int) -> list[Event]:
         """The page's events that are not stored yet, each once."""
-        if _all_above([event.id for event in page.events], highest, page.highest):
+        if not page.late and _all_above([event.id for event in page.events], highest, page.highest):
             return list(page.events)
-        seen = self._known_ids(source, max(known_from, number - KNOWN_IDS))
+        seen = self._pages.ids_since(source, max(known_from, number - KNOWN_IDS))
         fresh = []
         for event in page.events:
             if event.id not in seen:
@@ -163,44 +157,14 @@ class Store:
                 fresh.append(event)
         return fresh
 
-    def _known_ids(self, source: int, since: int) -> set[str]:
-        known: set[str] = set()
-        for first, idx in self._db.rows("SELECT first, idx" + _FROM_PAGE_WITH, source, source, since):
-            known.update(unpack_index(idx).ids[max(0, since - first) :])
-        return known
-
-    def _add(self, source: int, number: int, events: list[Event]) -> int:
-        """Adds the events, to the newest page while that is small. Returns by how many bytes the pages grew."""
-        now = self._now()
-        newest = self._db.rows(
-            "SELECT first, raw_before, count, raw_bytes, times, idx,"
-            " CASE WHEN count < ? AND raw_bytes < ? THEN body END"
-            " FROM page WHERE source = ? ORDER BY first DESC LIMIT 1",
-            SMALL_PAGE_EVENTS, SMALL_PAGE_BYTES, source,
-        )  # fmt: skip
-        before = 0
-        if newest:
-            first, before, *columns = newest[0]
-            old = Packed(*columns)
-            if old.body is not None:  # small, and not trimmed
-                return self._join(source, first, old, events, now)
-            before += old.raw_bytes
-        new = pack(events, now)
-        self._db.execute(
-            "INSERT INTO page (source, first, count, raw_before, raw_bytes, stored, times, idx, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            source, number, new.count, before, new.raw_bytes, now, new.times, new.index, new.body,
-        )  # fmt: skip
-        return new.size
-
-    def _join(self, source: int, first: int, old: Packed, events: list[Event], now: int) -> int:
-        new = pack(events, now, behind=old)
-        self._db.execute(
-            "UPDATE page SET count = ?, raw_bytes = ?, stored = ?, times = ?, idx = ?, body = ?"
-            " WHERE source = ? AND first = ?",
-            new.count, new.raw_bytes, now, new.times, new.index, new.body, source, first,
-        )  # fmt: skip
-        return new.size - old.size
+    def _came_late(self, source: int, before: bytes, number: int) -> None:
+        if number:
+            self._db.execute(
+                "UPDATE source SET late_checkpoint = CASE WHEN late_number >"
+                " (SELECT coalesce(min(position), 0) FROM lane WHERE source = ? AND NOT forgotten)"
+                " THEN late_checkpoint ELSE ? END, late_number = ? WHERE id = ?",
+                source, before, number, source,
+            )  # fmt: skip
 
     def caught_up(self, name: str, horizon: int) -> None:
         """Everything up to the horizon is held. Kept in the figures at once, in the file at most every minute."""
@@ -210,7 +174,27 @@ class Store:
                     "UPDATE source SET horizon = max(coalesce(horizon, 0), ?) WHERE name = ?", horizon, name
                 )
             self._horizons[name] = horizon
-        self.figures = self._all_figures([name], horizon=horizon)
+        self.figures = self._census.take([name], horizon=horizon)
+
+    def gap(self, name: str, since: int, until: int, may_be_empty: bool) -> None:
+        """What the source's retention took before we came; the horizon moves behind it, so that it is told once."""
+        with self._db.transaction():
+            self._db.execute(
+                "INSERT INTO gap (source, since, until, at, may_be_empty) VALUES (?, ?, ?, ?, ?)",
+                self._id(name), since, until, self._now(), may_be_empty,
+            )  # fmt: skip
+            self._db.execute(
+                "UPDATE source SET gaps = gaps + 1, horizon = max(coalesce(horizon, 0), ?) WHERE name = ?", until, name
+            )
+        self.figures = self._census.take([name], horizon=until)
+
+    def known_since(self, name: str, back: int) -> str | None:
+        """The id of the event that stands so many before the newest one, or of the oldest known one."""
+        source, following, known_from = self._db.rows(
+            "SELECT id, next, known_from FROM source WHERE name = ?", name
+        )[0]  # fmt: skip
+        number = max(following - 1 - min(back, KNOWN_IDS - 1), known_from, 1)
+        return self._pages.id_at(source, number) if number < following else None
 
     # -- lanes ---------------------------------------------------------------------------------------------------------
 
@@ -220,20 +204,24 @@ class Store:
         start: "earliest", "latest", "time:MILLISECONDS" or "id:EVENT_ID"; only for a lane that is new.
         """
         source, following, trimmed = self._db.rows("SELECT id, next, trimmed FROM source WHERE name = ?", name)[0]
-        known = self._db.value("SELECT forgotten FROM lane WHERE source = ? AND sink = ?", source, sink)
-        if known == 0:
+        if self._db.value("SELECT forgotten FROM lane WHERE source = ? AND sink = ?", source, sink) == 0:
+            with self._db.transaction():
+                self._ledger.catch_up_lane(source, sink)
             return False
         began = following - 1 if start == "latest" else trimmed
         pending = "" if start in ("earliest", "latest") else start
         with self._db.transaction():
             self._db.execute(
-                "INSERT OR REPLACE INTO lane (source, sink, start, began, position) VALUES (?, ?, ?, ?, ?)",
-                source, sink, pending, began, began,
+                "INSERT INTO lane (source, sink, start, began, position, tallied) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (source, sink) DO UPDATE SET start = excluded.start, began = excluded.began,"
+                " position = excluded.position, tallied = excluded.tallied, filtered = 0, given_up = 0, forgotten = 0,"
+                " removed = 0, reserved_first = 0, reserved_last = 0",
+                source, sink, pending, began, began, began,
             )  # fmt: skip
             self._db.execute("UPDATE dead_count SET count = 0 WHERE source = ? AND sink = ?", source, sink)
             if pending:
                 self._seek(source, sink)
-        self.figures = self._all_figures([name])
+        self.figures = self._census.take([name])
         return True
 
     def _seek(self, source: int, sink: str) -> None:
@@ -241,17 +229,14 @@ class Store:
         pending, position = self._lane(source, sink)[:2]
         stored = self._db.value("SELECT next - 1 FROM source WHERE id = ?", source)
         while pending and position < stored:
-            pages = self._db.rows(
-                "SELECT first, times, idx" + _FROM_PAGE_WITH + " LIMIT ?", source, source, position + 1, PAGES_PER_LOOK
-            )
-            for number, id_, time_ms in _behind(position, pages):
+            for number, id_, time_ms in self._pages.look(source, position, PAGES_PER_LOOK):
                 if _reached(pending, id_, time_ms):
                     pending = ""
                     break
                 position = number
         self._db.execute(
-            "UPDATE lane SET start = ?, began = ?, position = ? WHERE source = ? AND sink = ?",
-            pending, position, position, source, sink,
+            "UPDATE lane SET start = ?, began = ?, position = ?, tallied = ? WHERE source = ? AND sink = ?",
+            pending, position, position, position, source, sink,
         )  # fmt: skip
 
     def _lane(self, source: int, sink: str) -> tuple[str, int, int, int]:
@@ -269,7 +254,7 @@ class Store:
         if pending and position < following - 1:
             with self._db.transaction():
                 self._seek(source, sink)
-            self.figures = self._all_figures([name])
+            self.figures = self._census.take([name])
             pending, position, begins, ends = self._lane(source, sink)
         return None if pending else (source, following - 1, position, begins, ends)
 
@@ -285,15 +270,10 @@ class Store:
             return None
         if waiting >= limits.max_events or begins == after + 1:
             return 0.0
-        first, before, idx = self._db.rows(
-            "SELECT first, raw_before, idx FROM page WHERE source = ? AND first <= ? ORDER BY first DESC LIMIT 1",
-            source, after + 1,
-        )[0]  # fmt: skip
-        index, offset = unpack_index(idx), after + 1 - first
-        end = self._db.value(
-            "SELECT raw_before + raw_bytes FROM page WHERE source = ? ORDER BY first DESC LIMIT 1", source
-        )
-        if end - before - sum(index.lengths[:offset]) + waiting * limits.overhead >= limits.max_bytes:
+        first, before, index = self._pages.index_of(source, after + 1)
+        offset = after + 1 - first
+        raw_bytes = self._pages.raw_bytes_upto_end(source) - before - sum(index.lengths[:offset])
+        if raw_bytes + waiting * limits.overhead >= limits.max_bytes:
             return 0.0
         waited = (self._now() - arrival(index, offset)) / 1000
         # An event out of the future: the clock was set back, and how long it waits is not known.
@@ -315,32 +295,16 @@ class Store:
         events: list[Event] = []
         room = limits.max_bytes
         while after + len(events) < last:
-            for event in self._events_behind(source, after + len(events), last - after - len(events)):
+            for event in self._pages.behind(source, after + len(events), last - after - len(events)):
                 room -= len(event.raw) + limits.overhead
                 if upto is None and events and (room < 0 or len(events) >= limits.max_events):
                     return Stretch(after + 1, events)
                 events.append(event)
         return Stretch(after + 1, events) if events else None
 
-    def _events_behind(self, source: int, number: int, most: int) -> Sequence[Event]:
-        """At least one and at most so many events behind this number, as far as their page goes."""
-        recent = self._recent.behind(source, number, most)
-        if recent:
-            return recent
-        rows = self._db.rows(
-            "SELECT first, times, idx, body FROM page WHERE source = ? AND first <= ? ORDER BY first DESC LIMIT 1",
-            source, number + 1,
-        )  # fmt: skip
-        if rows and rows[0][3] is not None:
-            first, times, idx, body = rows[0]
-            events = unpack(times, idx, body, number + 1 - first, most)
-            if events:
-                return events
-        raise JournalError("bug", f"event {number + 1} is not there although its lane has not settled it")
-
     def reserve(self, name: str, sink: str, first: int, last: int) -> bool:
         """Records the range that is about to be written; True: it was recorded already."""
-        source = self._db.value("SELECT id FROM source WHERE name = ?", name)
+        source = self._id(name)
         if self._lane(source, sink)[2:] == (first, last):
             return True
         with self._db.transaction():
@@ -359,68 +323,104 @@ class Store:
         position = self._lane(source, sink)[1]
         if upto >= following or not all(position < burial.number <= upto for burial in dead):
             raise JournalError("bug", f"an ack of what does not wait: up to {upto} of {following - 1}, at {position}")
-        added = 0
         with self._db.transaction():
+            if upto > position:
+                self._ledger.settle(source, sink, position + 1, upto, {burial.number for burial in dead})
             self._db.execute(
-                "UPDATE lane SET position = ? WHERE source = ? AND sink = ? AND position < ?", upto, source, sink, upto
-            )
+                "UPDATE lane SET position = ?, tallied = ? WHERE source = ? AND sink = ? AND position < ?",
+                upto, upto, source, sink, upto,
+            )  # fmt: skip
             self._db.execute(
                 "UPDATE lane SET reserved_first = 0, reserved_last = 0"
                 " WHERE source = ? AND sink = ? AND reserved_last <= ?",
                 source, sink, upto,
             )  # fmt: skip
-            for burial in dead:
-                added += self._bury(source, sink, burial)
-            if added and self._dead_bytes + added > self._dead_max_bytes:
-                limit = self._dead_max_bytes
-                raise NoRoomError("journal_full", f"the dead letters have reached dead_letters_max_bytes ({limit})")
-        self._dead_bytes += added
-        self.figures = self._all_figures([name])
+            buried = [(burial, self._pages.behind(source, burial.number - 1, 1)[0]) for burial in dead]
+            added = self._letters.bury(source, sink, buried)
+        self._letters.bytes += added
+        self.figures = self._census.take([name])
 
-    def _bury(self, source: int, sink: str, burial: Burial) -> int:
-        event = self._events_behind(source, burial.number - 1, 1)[0]
-        self._db.execute(
-            "INSERT INTO dead_letter (source, sink, number, event_id, time, date, type, reason, detail, at, raw)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            source, sink, burial.number, event.id, event.time, event.date, event.type,
-            burial.reason, burial.detail, self._now(), event.raw,
-        )  # fmt: skip
-        self._db.execute(
-            "INSERT INTO dead_count (source, sink, reason, count, kept) VALUES (?, ?, ?, 1, 1)"
-            " ON CONFLICT (source, sink, reason) DO UPDATE SET count = count + 1, kept = kept + 1",
-            source, sink, burial.reason,
-        )  # fmt: skip
-        return len(event.raw) + len(burial.detail.encode()) + DEAD_LETTER_OVERHEAD
+    # -- dead letters --------------------------------------------------------------------------------------------------
 
     def dead_letters(
-        self, *, source: str = "", sink: str = "", reason: str = "", limit: int = 1000
+        self,
+        *,
+        source: str = "",
+        sink: str = "",
+        reason: str = "",
+        ids: Sequence[int] | None = None,
+        after: int = 0,
+        limit: int = 1000,
     ) -> list[DeadLetter]:
-        """The oldest dead letters that fit, "" standing for any."""
-        return [
-            DeadLetter(*row)
-            for row in self._db.rows(
-                "SELECT d.id, s.name, sink, number, event_id, time, type, reason, detail, at, raw"
-                " FROM dead_letter d JOIN source s ON s.id = d.source"
-                " WHERE ? IN ('', s.name) AND ? IN ('', sink) AND ? IN ('', reason) ORDER BY d.id LIMIT ?",
-                source,
-                sink,
-                reason,
-                limit,
-            )
-        ]
+        """The oldest that fit, behind an id, "" standing for any."""
+        return self._letters.listed(Chosen(source, sink, reason, ids), after, limit)
+
+    def requeue(self, chosen: Chosen, who: str) -> int:
+        """They go out again, to the sink that they were meant for. Returns how many."""
+        with self._db.transaction():
+            count = self._letters.requeue(chosen)
+            self._upkeep.audit(who, f"dead requeue: {count} events")
+        self._all_changed()
+        return count
+
+    def purge(self, chosen: Chosen, who: str) -> int:
+        """Gives dead letters up for good, counted. who: "" where it is their age. Returns how many."""
+        if not self._letters.listed(chosen, 0, 1):
+            return 0
+        with self._db.transaction():
+            count = self._letters.remove(chosen)
+            self._upkeep.audit(who or "shipper", f"dead letters removed: {count}")
+        self._letters.measure()
+        self._all_changed()
+        return count
+
+    def read_queue(self, name: str, sink: str, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
+        """A lane's requeued events behind a number of its queue."""
+        return self._letters.queued(self._id(name), sink, after, limits, upto)
+
+    def ack_queue(self, name: str, sink: str, upto: int, dead: Sequence[Burial]) -> None:
+        """Those up to a number of the queue are delivered; the dead ones rest again."""
+        source = self._id(name)
+        with self._db.transaction():
+            delivered = self._letters.settle_queue(source, sink, upto, dead)
+            self._ledger.add(source, sink, REQUEUED, tallies(*delivered))
+        self._letters.measure()
+        self.figures = self._census.take([name])
 
     # -- space ---------------------------------------------------------------------------------------------------------
 
+    def with_room(self, operation: Callable[[], T]) -> T:
+        """An operation that adds next to nothing, or gives room back: on a full disk the ballast makes way for it."""
+        try:
+            return operation()
+        except NoRoomError as error:
+            if error.reason != "disk_full" or self._ballast is None or not self._ballast.release():
+                raise
+        self._db.sparing = True
+        return operation()
+
+    def _cramped(self) -> bool:
+        """The ballast is spent, and a page more could take the room that acks and trimming need."""
+        spent = self._ballast is not None and self._ballast.spent
+        return spent and self._db.free_bytes() < APPEND_WITHIN_BYTES
+
     def trim(self) -> bool:
-        """Gives up the bytes of delivered events that are too old, or whose space is needed; True: call it again."""
-        tight = self._db.used_bytes() >= self._max_bytes * RESUME_BELOW
-        before = None if tight else self._now() - self._keep_ms
+        """Gives up the bytes of delivered events that are too old, or whose space is needed; True: call it again.
+
+        Raises JournalBrokenError where the file was taken away under us.
+        """
+        self._db.expect_in_place()
+        spent = self._ballast is not None and self._ballast.spent
+        if spent and self._ballast is not None and self._ballast.restore():
+            self._db.sparing = spent = False
+            self._all_changed()
+        before = None if spent or self._census.tight else self._now() - self._keep_ms
         trimmed = 0
-        for name in list(self._sources):
+        for name in list(self.figures.sources):
             pages = self._upkeep.trim(name, before, PAGES_PER_TRIM - trimmed)
             if pages:
                 trimmed += pages
-                self.figures = self._all_figures([name])
+                self.figures = self._census.take([name])
         return trimmed >= PAGES_PER_TRIM
 
     # -- upkeep --------------------------------------------------------------------------------------------------------
@@ -428,97 +428,139 @@ class Store:
     def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str) -> None:
         """Again from here: known ids are forgotten, so what comes again is stored again."""
         self._upkeep.set_checkpoint(name, checkpoint, audit, who)
-        self.figures = self._all_figures([name])
+        self.figures = self._census.take([name])
 
     def forget_sink(self, sink: str, who: str) -> int:
         """Gives up what waits for this sink, in every lane. Returns how many events. Raises UnknownNameError."""
         waiting = self._upkeep.forget_sink(sink, who)
-        self.figures = self._all_figures(list(self._sources))
+        self._all_changed()
         return waiting
 
     def forget_source(self, name: str, who: str) -> int:
         """Gives up the source's place and all its events; it would begin anew. Returns how many events waited."""
-        if name not in self._sources:
-            raise UnknownNameError("operator", f"the journal has no source {name!r}")
-        waiting = sum(lane.lag for lane in self._sources.pop(name).lanes.values())
+        self._id(name)
+        waiting = sum(lane.lag for lane in self.figures.sources[name].lanes.values())
         self._upkeep.forget_source(name, waiting, who)
-        self.figures = self._all_figures([name])
+        self._horizons.pop(name, None)
+        self.figures = self._census.take([name], gone=name)
         return waiting
 
     def rename_sink(self, old: str, new: str, who: str) -> None:
         """Carries a sink's places and dead letters to a new name. Raises UnknownNameError."""
         self._upkeep.rename_sink(old, new, who)
-        self.figures = self._all_figures(list(self._sources))
+        self._all_changed()
 
-    def remove_old_dead_letters(self, before: int) -> int:
-        """Removes dead letters that were given up before this time (milliseconds), counted. Returns how many."""
-        removed, size = self._upkeep.remove_old_dead_letters(before)
-        if removed:
-            self._dead_bytes -= size
-            self.figures = self._all_figures(list(self._sources))
-        return removed
+    def replayed(self, name: str, sink: str, events: int) -> None:
+        """So many events were sent to the sink once more. Raises UnknownNameError."""
+        source = self._id(name)
+        if not self._db.rows("SELECT 1 FROM lane WHERE source = ? AND sink = ?", source, sink):
+            raise UnknownNameError("operator", f"the journal has no lane of {name!r} into a sink {sink!r}")
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE lane SET replayed = replayed + ? WHERE source = ? AND sink = ?", events, source, sink
+            )
+        self.figures = self._census.take([name])
+
+    def audit(self, who: str, what: str) -> None:
+        """Keeps who did what."""
+        with self._db.transaction():
+            self._upkeep.audit(who, what)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def audits(self, after: int, limit: int) -> list[tuple[int, int, str, str]]:
+        """The audit list behind an id: id, when (ms), who, what."""
+        return self._db.rows(
+            "SELECT rowid, at, who, what FROM audit WHERE rowid > ? ORDER BY rowid LIMIT ?", after, limit
+        )
+
+    def gaps(self, name: str) -> list[tuple[int, int, int, bool]]:
+        """A source's gaps: since, until, when it was noticed (ms), and whether it may be empty."""
+        return [
+            (since, until, at, bool(may_be_empty))
+            for since, until, at, may_be_empty in self._db.rows(
+                "SELECT since, until, at, may_be_empty FROM gap WHERE source = ? ORDER BY at", self._id(name)
+            )
+        ]
+
+    def ledger(self, name: str, since_hour: int, until_hour: int) -> list[Entry]:
+        """The ledger's lines of a source, from an hour on, up to but without another."""
+        return self._ledger.read(self._id(name), since_hour, until_hour)
+
+    def events(
+        self, name: str, since: int, until: int, after: int, limit: int
+    ) -> tuple[list[tuple[int, Event]], int | None, int | None]:
+        """Events of a time range (ms) behind a number, while the journal has them.
+
+        Returns them with their numbers; the number to go on behind, None at the end; and the time from which on all
+        are here, None where none is.
+        """
+        source = self._id(name)
+        stored, trimmed = self._db.rows("SELECT next - 1, trimmed FROM source WHERE id = ?", source)[0]
+        oldest = self._pages.columns(source, trimmed + 1, trimmed + 1)[1]
+        found: list[tuple[int, Event]] = []
+        number = max(after, trimmed)
+        for _ in range(PAGES_PER_LOOK):
+            if number >= stored or len(found) >= limit:
+                break
+            for event in self._pages.behind(source, number, limit):
+                number += 1
+                if since <= event.time < until:
+                    found.append((number, event))
+        return found, number if number < stored else None, oldest[0] if oldest else None
+
+    def settled(self) -> list[Settled]:
+        """For each source the place up to which every lane has settled everything, as far as it is known."""
+        found = []
+        for source in self.figures.sources.values():
+            place = self._upkeep.settled(source.name)
+            if place is not None:
+                found.append(Settled(source.name, source.tenant, *place))
+        return found
+
+    def look_through(self) -> None:
+        """Reads every page. Raises JournalDamagedError, with the file closed."""
+        try:
+            for source, first in self._db.rows("SELECT source, first FROM page"):
+                self._pages.look_into(source, first)
+        except JournalDamagedError:
+            # Closed later, it would take the log away from the journal that stands in its place then.
+            self.close()
+            raise
+
+    def last_audit(self, beginning: str) -> str | None:
+        """The newest line of the audit list that begins so."""
+        sql = "SELECT what FROM audit WHERE substr(what, 1, ?) = ? ORDER BY rowid DESC LIMIT 1"
+        found: str | None = self._db.value(sql, len(beginning), beginning)
+        return found
+
+    def hold(self) -> None:
+        """The file stands still until `let_go`, and all that comes stands in its write-ahead log: to be copied."""
+        self._db.move_log()
+        self._db.held = True
+
+    def let_go(self) -> None:
+        """The file has been copied."""
+        self._db.held = False
 
     # -- figures -------------------------------------------------------------------------------------------------------
 
-    def _all_figures(self, changed: Sequence[str], horizon: int | None = None) -> Figures:
-        for name in changed:
-            self._sources[name] = self._figures_of(name, horizon)
-        used = self._db.used_bytes()
-        self._full = used >= self._max_bytes * (RESUME_BELOW if self._full else 1)
-        sources = dict(self._sources)
-        if self._full:
-            behind = [source for source in sources.values() if _has_backlog(source)]
-            share = min(self._max_bytes, sum(source.bytes for source in behind)) / max(1, len(sources))
-            for source in behind:
-                if source.bytes >= share:
-                    sources[source.name] = msgspec.structs.replace(source, paused=True)
-        return Figures(sources, used, self._max_bytes, self._full, self._dead_bytes)
+    def _all_changed(self) -> None:
+        self.figures = self._census.take(list(self.figures.sources))
 
-    def _figures_of(self, name: str, horizon: int | None) -> SourceFigures:
-        source, tenant, following, checkpoint, start, stored_horizon, size = self._db.rows(
-            "SELECT id, tenant, next, checkpoint, start, horizon, bytes FROM source WHERE name = ?", name
-        )[0]
-        dead: dict[str, dict[Reason, int]] = {}
-        kept: dict[str, int] = {}
-        for sink, reason, count, still in self._db.rows(
-            "SELECT sink, reason, count, kept FROM dead_count WHERE source = ?", source
-        ):
-            dead.setdefault(sink, {})[reason] = count
-            kept[sink] = kept.get(sink, 0) + still
-        stored = following - 1
-        lanes = {
-            sink: LaneFigures(
-                sink,
-                began,
-                position,
-                lag := 0 if forgotten else stored - position,
-                _time_at(oldest, 0) if lag else None,
-                filtered,
-                dead.get(sink, {}),
-                kept.get(sink, 0),
-                given_up,
-                removed,
-            )
-            for sink, began, position, filtered, given_up, forgotten, removed, oldest in self._db.rows(_LANES, source)
-        }
-        known = self._sources[name].horizon if name in self._sources else None
-        latest = max((at for at in (stored_horizon, known, horizon) if at is not None), default=None)
-        return SourceFigures(name, tenant, stored, checkpoint, start, latest, bytes=size, paused=False, lanes=lanes)
+    def _id(self, name: str) -> int:
+        source: Any = self._db.value("SELECT id FROM source WHERE name = ?", name)
+        if source is None:
+            known = ", ".join(self.figures.sources) or "none"
+            raise UnknownNameError("operator", f"the journal has no source {name!r} (it has: {known})")
+        return int(source)
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
 
 
-def _has_backlog(source: SourceFigures) -> bool:
-    return not source.lanes or any(lane.lag for lane in source.lanes.values())
-
-
 def _above(id_: str, highest: str) -> bool:
     return len(id_) == len(highest) and id_ > highest
-
-
-def _rank(id_: str) -> tuple[int, str]:
-    return len(id_), id_
 
 
 def _all_above(ids: list[str], stored: str, highest: str) -> bool:
@@ -532,18 +574,6 @@ def _all_above(ids: list[str], stored: str, highest: str) -> bool:
         and min(ids) > stored
         and max(ids) <= highest
     )
-
-
-def _time_at(times: bytes, offset: int) -> int:
-    return int.from_bytes(times[8 * offset : 8 * offset + 8], "little", signed=True)
-
-
-def _behind(position: int, pages: Sequence[tuple[int, bytes, bytes]]) -> Iterator[tuple[int, str, int]]:
-    """Number, id and time of each event of these pages behind a position."""
-    for first, times, idx in pages:
-        ids = unpack_index(idx).ids
-        for offset in range(max(0, position + 1 - first), len(ids)):
-            yield first + offset, ids[offset], _time_at(times, offset)
 
 
 def _reached(start: str, id_: str, time_ms: int) -> bool:

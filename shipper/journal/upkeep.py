@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from shipper.journal import UnknownNameError
 from shipper.journal.database import Database
+from shipper.journal.stored_pages import time_at
 
 KNOWN_IDS = 10_000
 """So many of a source's last ids are looked up when a page repeats something, so they outlive their events."""
-DEAD_LETTER_OVERHEAD = 256
 
 
 class Upkeep:
@@ -44,7 +44,8 @@ class Upkeep:
             trimmed, pages, freed = trimmed + count, pages + 1, freed + size
         if pages:
             with self._db.transaction():
-                self._give_up(source, trimmed, freed, following - 1 - KNOWN_IDS)
+                # The page of the last settled event stays known: `--recover` goes on behind it.
+                self._give_up(source, trimmed, freed, min(following - 1 - KNOWN_IDS, settled - 1))
         return pages
 
     def _give_up(self, source: int, upto: int, freed: int, unknown: int) -> None:
@@ -60,13 +61,39 @@ class Upkeep:
         self._db.execute(f"DELETE {whole}", source, forgotten, forgotten)
         self._db.execute("UPDATE source SET trimmed = ?, bytes = bytes - ? WHERE id = ?", upto, freed, source)
 
+    def settled(self, name: str) -> tuple[bytes, int] | None:
+        """Checkpoint and horizon (ms) up to which every lane has settled everything; None where that is not known."""
+        source, last, checkpoint, horizon, late, before_late = self._db.rows(
+            "SELECT id, next - 1, checkpoint, horizon, late_number, late_checkpoint FROM source WHERE name = ?", name
+        )[0]
+        position = self._db.value("SELECT min(position) FROM lane WHERE source = ? AND NOT forgotten", source)
+        if position is None or checkpoint is None:
+            return None
+        if position == last:
+            return checkpoint, horizon
+        behind = self._db.rows(
+            "SELECT checkpoint, times FROM page WHERE source = ? AND first <= ? AND first + count - 1 <= ?"
+            " AND checkpoint IS NOT NULL ORDER BY first DESC LIMIT 1",
+            source, position, position,
+        )  # fmt: skip
+        if behind:
+            page, times = behind[0]
+            return (before_late if position < late else page), time_at(times, len(times) // 8 - 1)
+        # No page is settled, or what was is forgotten; in the first case that of the first poll is the place.
+        began, since, first = self._db.rows(
+            "SELECT began_checkpoint, began_horizon, (SELECT min(first) FROM page WHERE source = id) FROM source"
+            " WHERE id = ?",
+            source,
+        )[0]
+        return (began, since) if began is not None and first == 1 else None
+
     def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str) -> None:
         """Makes a source resume elsewhere, with no id known."""
         with self._db.transaction():
             self._db.execute(
                 "UPDATE source SET checkpoint = ?, known_from = next, highest = '' WHERE name = ?", checkpoint, name
             )
-            self._audit(who, audit)
+            self.audit(who, audit)
 
     def forget_sink(self, sink: str, who: str) -> int:
         """Gives up what waits for this sink. Returns how many events. Raises UnknownNameError."""
@@ -80,7 +107,7 @@ class Upkeep:
         with self._db.transaction():
             for (source,) in self._db.rows("SELECT source FROM lane WHERE sink = ? AND NOT forgotten", sink):
                 self._forget_lane(source, sink)
-            self._audit(who, f"forget sink {sink}: {waiting[0]} events given up")
+            self.audit(who, f"forget sink {sink}: {waiting[0]} events given up")
         return int(waiting[0])
 
     def forget_source(self, name: str, waiting: int, who: str) -> None:
@@ -92,17 +119,17 @@ class Upkeep:
             self._db.execute("DELETE FROM page WHERE source = ?", source)
             self._db.execute(
                 "UPDATE source SET checkpoint = NULL, start = '', horizon = NULL, highest = '', known_from = next,"
-                " trimmed = next - 1, bytes = 0 WHERE id = ?",
+                " trimmed = next - 1, bytes = 0, late_number = 0, late_checkpoint = NULL WHERE id = ?",
                 source,
             )
-            self._audit(who, f"forget source {name}: {waiting} events given up")
+            self.audit(who, f"forget source {name}: {waiting} events given up")
 
     def _forget_lane(self, source: int, sink: str) -> None:
         last = self._db.value("SELECT next - 1 FROM source WHERE id = ?", source)
         self._db.execute(
-            "UPDATE lane SET given_up = given_up + ? - position, position = ?, start = '', reserved_first = 0,"
-            " reserved_last = 0, forgotten = 1 WHERE source = ? AND sink = ?",
-            last, last, source, sink,
+            "UPDATE lane SET given_up = given_up + ? - position, position = ?, tallied = ?, start = '',"
+            " reserved_first = 0, reserved_last = 0, forgotten = 1 WHERE source = ? AND sink = ?",
+            last, last, last, source, sink,
         )  # fmt: skip
 
     def rename_sink(self, old: str, new: str, who: str) -> None:
@@ -115,28 +142,9 @@ class Upkeep:
             self._db.execute("UPDATE lane SET sink = ? WHERE sink = ?", new, old)
             self._db.execute("UPDATE dead_letter SET sink = ? WHERE sink = ?", new, old)
             self._db.execute("UPDATE dead_count SET sink = ? WHERE sink = ?", new, old)
-            self._audit(who, f"rename sink {old} to {new}")
+            self._db.execute("UPDATE ledger SET sink = ? WHERE sink = ?", new, old)
+            self.audit(who, f"rename sink {old} to {new}")
 
-    def remove_old_dead_letters(self, before: int) -> tuple[int, int]:
-        """Removes those that were given up before this time (milliseconds). Returns how many, and their bytes."""
-        old = self._db.rows(
-            "SELECT source, sink, reason, count(*), sum(length(raw) + length(CAST(detail AS BLOB)) + ?)"
-            " FROM dead_letter WHERE at < ? GROUP BY source, sink, reason",
-            DEAD_LETTER_OVERHEAD, before,
-        )  # fmt: skip
-        if not old:
-            return 0, 0
-        with self._db.transaction():
-            self._db.execute("DELETE FROM dead_letter WHERE at < ?", before)
-            for source, sink, reason, count, _ in old:
-                self._db.execute(
-                    "UPDATE dead_count SET kept = kept - ? WHERE source = ? AND sink = ? AND reason = ?",
-                    count, source, sink, reason,
-                )  # fmt: skip
-                self._db.execute(
-                    "UPDATE lane SET removed = removed + ? WHERE source = ? AND sink = ?", count, source, sink
-                )
-        return sum(row[3] for row in old), sum(row[4] for row in old)
-
-    def _audit(self, who: str, what: str) -> None:
+    def audit(self, who: str, what: str) -> None:
+        """Keeps who did what, in the caller's transaction."""
         self._db.execute("INSERT INTO audit (at, who, what) VALUES (?, ?, ?)", int(self._clock() * 1000), who, what)

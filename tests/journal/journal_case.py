@@ -9,9 +9,9 @@ from pathlib import Path
 
 from shipper.event import Event, Page
 from shipper.journal import Limits
+from shipper.journal.letters import OVERHEAD
 from shipper.journal.pages import unpack, unpack_index
 from shipper.journal.store import Store
-from shipper.journal.upkeep import DEAD_LETTER_OVERHEAD
 
 EPOCH_MS = 1_700_000_000_000
 EVERYTHING = Limits(1_000_000, 1 << 30)
@@ -93,7 +93,7 @@ def check_file(store: Store) -> None:
         figures = store.figures.sources[name]
         assert (figures.stored, figures.bytes) == (following - 1, size)
     dead = "SELECT coalesce(sum(length(raw) + length(CAST(detail AS BLOB)) + ?), 0) FROM dead_letter"
-    assert store.figures.dead_bytes == db.value(dead, DEAD_LETTER_OVERHEAD)
+    assert store.figures.dead_bytes == db.value(dead, OVERHEAD)
     used = (db.value("PRAGMA page_count") - db.value("PRAGMA freelist_count")) * db.value("PRAGMA page_size")
     assert store.figures.used_bytes == used
     assert db.value("PRAGMA foreign_key_check") is None

@@ -53,6 +53,7 @@ def steps(store: Store, pages: int) -> list[int]:
     ]
     for sink in (2, 3, 4):
         store.ack("source 1", f"sink {sink}", 30 * pages, ())
+    store.ack("source 1", "sink 1", 30 * pages - 60, ())
 
     def count() -> int:
         nonlocal counted

@@ -12,8 +12,9 @@ from journal_case import EPOCH_MS, EVERYTHING, Clock, check_file, crashed, event
 
 from shipper.event import Event
 from shipper.journal import Burial, LaneFigures, Limits, NoRoomError
-from shipper.journal.store import RESUME_BELOW, Store
-from shipper.journal.upkeep import DEAD_LETTER_OVERHEAD
+from shipper.journal.census import RESUME_BELOW
+from shipper.journal.letters import OVERHEAD as DEAD_LETTER_OVERHEAD
+from shipper.journal.store import Store
 
 DEAD_LIMIT = 3_000
 DAY_MS = 86_400_000

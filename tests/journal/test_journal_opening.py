@@ -177,7 +177,7 @@ async def test_directory_and_files_are_private_under_any_umask(
     directory = tmp_path / "state" / "journal"
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
     await journal.close()
-    assert modes == dict.fromkeys(["journal.sqlite", "journal.sqlite-wal", "LOCK"], 0o600)
+    assert modes == dict.fromkeys(["journal.sqlite", "journal.sqlite-wal", "LOCK", "ballast"], 0o600)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 

@@ -1,0 +1,120 @@
+"""The ledger: by source and hour how many events were stored, with a sum of their ids; by lane the same of what was
+delivered and of what became dead letters. Written in the transactions that it speaks of, and never trimmed.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shipper.journal.database import Database
+from shipper.tally import Tally, merged, sum_from_bytes, sum_to_bytes, tallies
+
+if TYPE_CHECKING:
+    from shipper.journal.stored_pages import StoredPages
+
+STORED, DELIVERED, DEAD, REQUEUED = "stored", "delivered", "dead", "requeued"
+"""Outcomes. requeued: dead letters that were delivered after all; they count among the dead ones, too."""
+
+_ADD = (
+    "INSERT INTO ledger (source, sink, outcome, hour, events, first, last, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (source, sink, outcome, hour) DO UPDATE SET events = events + excluded.events,"
+    " first = CASE WHEN (length(first), first) <= (length(excluded.first), excluded.first)"
+    " THEN first ELSE excluded.first END,"
+    " last = CASE WHEN (length(last), last) >= (length(excluded.last), excluded.last) THEN last ELSE excluded.last END,"
+    " sum = add_sums(sum, excluded.sum)"
+)
+_Row = tuple[int, int, str, str, bytes]
+_decode = msgspec.msgpack.Decoder(list[_Row]).decode
+
+
+def encode_tallies(hours: Mapping[int, Tally]) -> bytes:
+    """A page's tallies, as they stand beside it."""
+    return msgspec.msgpack.encode([(hour, t.events, t.first, t.last, sum_to_bytes(t.sum)) for hour, t in hours.items()])
+
+
+def decode_tallies(data: bytes) -> dict[int, Tally]:
+    """The reverse."""
+    return {hour: Tally(n, first, last, sum_from_bytes(total)) for hour, n, first, last, total in _decode(data)}
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A line of the ledger. sink: "" for what the source stored. outcome: stored, delivered, dead or requeued."""
+
+    sink: str
+    outcome: str
+    hour: int
+    tally: Tally
+
+
+class Ledger:
+    """Works on the store's connection, within its transactions."""
+
+    def __init__(self, db: Database, pages: "StoredPages") -> None:
+        self._db = db
+        self._pages = pages
+
+    def add(self, source: int, sink: str, outcome: str, hours: Mapping[int, Tally]) -> None:
+        """These, too, have this outcome."""
+        for hour, t in hours.items():
+            self._db.execute(_ADD, source, sink, outcome, hour, t.events, t.first, t.last, sum_to_bytes(t.sum))
+
+    def settle(self, source: int, sink: str, first: int, last: int, dead: Collection[int]) -> None:
+        """A lane has settled these events: all are delivered, but for the dead ones."""
+        self.add(source, sink, DELIVERED, self.count(source, first, last, dead))
+        for number in dead:
+            self.add(source, sink, DEAD, tallies(*self._pages.columns(source, number, number)))
+
+    def count(self, source: int, first: int, last: int, without: Collection[int] = ()) -> dict[int, Tally]:
+        """The tallies of these events as far as they are known, without some."""
+        parts = []
+        for page, count, tally in self._db.rows(
+            "SELECT first, count, tally FROM page WHERE source = ? AND first <= ? AND first >="
+            " (SELECT coalesce(max(first), 0) FROM page WHERE source = ? AND first <= ?) ORDER BY first",
+            source, last, source, first,
+        ):  # fmt: skip
+            a, b = max(first, page), min(last, page + count - 1)
+            left_out = {number for number in without if a <= number <= b}
+            part = decode_tallies(tally) if tally is not None and b - a + 1 == count and not left_out else {}
+            # A program that knows no tallies may have added to the page.
+            if sum(t.events for t in part.values()) != b - a + 1:
+                part = self._counted(source, a, b, left_out)
+            parts.append(part)
+        return merged(parts)
+
+    def _counted(self, source: int, first: int, last: int, without: Collection[int]) -> dict[int, Tally]:
+        if last < first:
+            return {}
+        ids, times = self._pages.columns(source, first, last)
+        kept = [i for i in range(len(ids)) if first + i not in without]
+        return tallies([ids[i] for i in kept], [times[i] for i in kept])
+
+    def catch_up_source(self, source: int) -> None:
+        """Counts what a program stored that knows no ledger."""
+        tallied, last = self._db.rows("SELECT tallied, next - 1 FROM source WHERE id = ?", source)[0]
+        if tallied < last:
+            self.add(source, "", STORED, self.count(source, tallied + 1, last))
+            self._db.execute("UPDATE source SET tallied = ? WHERE id = ?", last, source)
+
+    def catch_up_lane(self, source: int, sink: str) -> None:
+        """Counts what a program delivered that knows no ledger."""
+        done, position = self._db.rows(
+            "SELECT max(tallied, began), position FROM lane WHERE source = ? AND sink = ?", source, sink
+        )[0]
+        if done < position:
+            dead = self._db.rows(
+                "SELECT number FROM dead_letter WHERE source = ? AND sink = ? AND number > ?", source, sink, done
+            )
+            self.settle(source, sink, done + 1, position, {number for (number,) in dead})
+        self._db.execute("UPDATE lane SET tallied = ? WHERE source = ? AND sink = ?", position, source, sink)
+
+    def read(self, source: int, since_hour: int, until_hour: int) -> list[Entry]:
+        """All lines of a source, from an hour on, up to but without another."""
+        return [
+            Entry(sink, outcome, hour, Tally(events, first, last, sum_from_bytes(total)))
+            for sink, outcome, hour, events, first, last, total in self._db.rows(
+                "SELECT sink, outcome, hour, events, first, last, sum FROM ledger"
+                " WHERE source = ? AND hour >= ? AND hour < ? ORDER BY sink, outcome, hour",
+                source, since_hour, until_hour,
+            )
+        ]  # fmt: skip

@@ -1,0 +1,187 @@
+"""Dead letters: events that a sink will never take, kept with the reason until someone decides.
+
+A requeued one keeps its row and gets a number in its lane's queue, so that it goes out again behind everything that was
+requeued before it; it leaves only when it is delivered, and rests again when it is refused again.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+
+import msgspec
+
+from shipper.event import Event
+from shipper.journal import Burial, DeadLetter, Limits, NoRoomError, Stretch
+from shipper.journal.database import Database
+
+OVERHEAD = 256
+"""What a dead letter takes beside its event and the destination's words, in bytes."""
+
+_CHOSEN = (
+    " FROM dead_letter WHERE ? IN ('', (SELECT s.name FROM source s WHERE s.id = dead_letter.source))"
+    " AND ? IN ('', sink) AND ? IN ('', reason) AND at < ?"
+    " AND (? IS NULL OR id IN (SELECT value FROM json_each(?)))"
+)
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """Which dead letters: by their ids, or all that fit, "" standing for any; before: given up before (ms)."""
+
+    source: str = ""
+    sink: str = ""
+    reason: str = ""
+    ids: Sequence[int] | None = None
+    before: int | None = None
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        """For the condition that chooses."""
+        ids = None if self.ids is None else json.dumps(list(self.ids))
+        return self.source, self.sink, self.reason, (1 << 62) if self.before is None else self.before, ids, ids
+
+
+class Letters:
+    """Works on the store's connection, within its transactions. bytes: what all dead letters take."""
+
+    def __init__(self, db: Database, max_bytes: int, now: Callable[[], int]) -> None:
+        self._db = db
+        self._max_bytes = max_bytes
+        self._now = now
+        self.bytes = self._measured()
+
+    def _measured(self) -> int:
+        size = "SELECT coalesce(sum(length(raw) + length(CAST(detail AS BLOB)) + ?), 0) FROM dead_letter"
+        return int(self._db.value(size, OVERHEAD))
+
+    def bury(self, source: int, sink: str, burials: Sequence[tuple[Burial, Event]]) -> int:
+        """Adds dead letters. Returns their bytes, to be added once they are committed. Raises NoRoomError."""
+        added = 0
+        for burial, event in burials:
+            self._db.execute(
+                "INSERT INTO dead_letter (source, sink, number, event_id, time, date, type, reason, detail, at, raw)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                source, sink, burial.number, event.id, event.time, event.date, event.type,
+                burial.reason, burial.detail, self._now(), event.raw,
+            )  # fmt: skip
+            self._count(source, sink, burial.reason, ever=1, kept=1)
+            added += len(event.raw) + len(burial.detail.encode()) + OVERHEAD
+        if added and self.bytes + added > self._max_bytes:
+            raise NoRoomError(
+                "journal_full", f"the dead letters have reached dead_letters_max_bytes ({self._max_bytes})"
+            )
+        return added
+
+    def _count(self, source: int, sink: str, reason: str, *, ever: int = 0, kept: int) -> None:
+        self._db.execute(
+            "INSERT INTO dead_count (source, sink, reason, count, kept) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (source, sink, reason) DO UPDATE SET count = count + excluded.count,"
+            " kept = kept + excluded.kept",
+            source, sink, reason, ever, kept,
+        )  # fmt: skip
+
+    def listed(self, chosen: Chosen, after: int, limit: int) -> list[DeadLetter]:
+        """The oldest that were chosen, behind an id."""
+        names = dict(self._db.rows("SELECT id, name FROM source"))
+        rows = self._db.rows(
+            "SELECT source, id, sink, number, event_id, time, type, reason, detail, at, raw, queued IS NOT NULL"
+            + _CHOSEN
+            + " AND id > ? ORDER BY id LIMIT ?",
+            *chosen.values,
+            after,
+            limit,
+        )
+        return [DeadLetter(id_, names[source], *row) for source, id_, *row in rows]
+
+    # -- what an operator decides --------------------------------------------------------------------------------------
+
+    def requeue(self, chosen: Chosen) -> int:
+        """Puts those that rest into their lanes' queues, oldest first. Returns how many."""
+        rows = self._db.rows("SELECT id, source, sink" + _CHOSEN + " AND queued IS NULL ORDER BY id", *chosen.values)
+        for id_, source, sink in rows:
+            self._db.execute(
+                "UPDATE dead_letter SET queued = (SELECT queue_next FROM lane WHERE source = ? AND sink = ?)"
+                " WHERE id = ?",
+                source, sink, id_,
+            )  # fmt: skip
+            self._db.execute("UPDATE lane SET queue_next = queue_next + 1 WHERE source = ? AND sink = ?", source, sink)
+        return len(rows)
+
+    def remove(self, chosen: Chosen) -> int:
+        """Gives up those that rest for good, counted. Returns how many."""
+        found = self._db.rows(
+            "SELECT source, sink, reason, count(*)" + _CHOSEN + " AND queued IS NULL GROUP BY source, sink, reason",
+            *chosen.values,
+        )
+        self._db.execute("DELETE" + _CHOSEN + " AND queued IS NULL", *chosen.values)
+        for source, sink, reason, count in found:
+            self._count(source, sink, reason, kept=-count)
+            self._db.execute("UPDATE lane SET removed = removed + ? WHERE source = ? AND sink = ?", count, source, sink)
+        return sum(count for *_, count in found)
+
+    def measure(self) -> None:
+        """Once some have gone, and that is committed."""
+        self.bytes = self._measured()
+
+    # -- a lane's queue ------------------------------------------------------------------------------------------------
+
+    def queue(self, source: int, sink: str) -> tuple[int, int]:
+        """The position in a lane's queue, and the last number in it."""
+        position, following = self._db.rows(
+            "SELECT queue_position, queue_next FROM lane WHERE source = ? AND sink = ?", source, sink
+        )[0]
+        return position, following - 1
+
+    def queued(self, source: int, sink: str, after: int, limits: Limits, upto: int | None) -> Stretch | None:
+        """The requeued events behind a number: up to `upto`, else up to the limits."""
+        events: list[Event] = []
+        room = limits.max_bytes
+        for id_, time, date, type_, raw in self._db.rows(
+            "SELECT event_id, time, date, type, raw FROM dead_letter WHERE source = ? AND sink = ? AND queued > ?"
+            " AND queued <= ? ORDER BY queued LIMIT ?",
+            source, sink, after, upto if upto is not None else 1 << 62,
+            limits.max_events if upto is None else 1 << 31,
+        ):  # fmt: skip
+            room -= len(raw) + limits.overhead
+            if upto is None and events and room < 0:
+                break
+            events.append(Event(id_, time, date, type_, raw))
+        return Stretch(after + 1, events) if events else None
+
+    def settle_queue(self, source: int, sink: str, upto: int, dead: Collection[Burial]) -> tuple[list[str], list[int]]:
+        """Those up to a number are delivered and leave; the dead ones rest again, for what was said this time.
+
+        Returns ids and times of those that left.
+        """
+        position, _ = self.queue(source, sink)
+        for burial in dead:
+            self._rest_again(source, sink, burial)
+        delivered = self._db.rows(
+            "SELECT reason, event_id, time FROM dead_letter WHERE source = ? AND sink = ? AND queued > ?"
+            " AND queued <= ?",
+            source, sink, position, upto,
+        )  # fmt: skip
+        for reason, count in Counter(reason for reason, _, _ in delivered).items():
+            self._count(source, sink, reason, kept=-count)
+        self._db.execute(
+            "DELETE FROM dead_letter WHERE source = ? AND sink = ? AND queued > ? AND queued <= ?",
+            source, sink, position, upto,
+        )  # fmt: skip
+        self._db.execute(
+            "UPDATE lane SET queue_position = max(queue_position, ?), requeued = requeued + ?"
+            " WHERE source = ? AND sink = ?",
+            upto, len(delivered), source, sink,
+        )  # fmt: skip
+        return [id_ for _, id_, _ in delivered], [time for _, _, time in delivered]
+
+    def _rest_again(self, source: int, sink: str, burial: Burial) -> None:
+        found = self._db.rows(
+            "SELECT id, reason FROM dead_letter WHERE source = ? AND sink = ? AND queued = ?",
+            source, sink, burial.number,
+        )  # fmt: skip
+        for id_, reason in found:
+            self._db.execute(
+                "UPDATE dead_letter SET queued = NULL, reason = ?, detail = ?, at = ? WHERE id = ?",
+                burial.reason, burial.detail, self._now(), id_,
+            )  # fmt: skip
+            self._count(source, sink, reason, kept=-1)
+            self._count(source, sink, burial.reason, kept=1)

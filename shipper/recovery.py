@@ -1,0 +1,102 @@
+"""What goes on without a journal: the place up to which every lane had settled everything, kept beside it.
+
+The journal's checkpoint is ahead of what a lost journal still held, so reading can't go on there. It goes on where
+`settled.json` says: that is older by some seconds at most, and starting there repeats events, but steps over none.
+"""
+
+import os
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from shipper.journal import JournalBrokenError, Settled
+from shipper.journal.sqlite import FILE, SqliteJournal
+
+SETTLED = "settled.json"
+
+
+class _Kept(msgspec.Struct):
+    """As it stands in the file; the checkpoint in base64."""
+
+    name: str
+    tenant: str
+    checkpoint: str
+    horizon: int
+
+
+class SettledFile:
+    """`settled.json`, replaced whole, and only when something in it has moved."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "journal" / SETTLED
+        self._known = self.read()
+
+    def read(self) -> dict[str, Settled]:
+        """By tenant. Raises JournalBrokenError where it is there and can't be understood."""
+        try:
+            found = msgspec.json.decode(self._path.read_bytes(), type=list[_Kept])
+            return {k.tenant: Settled(k.name, k.tenant, b64decode(k.checkpoint), k.horizon) for k in found}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, msgspec.DecodeError) as error:
+            raise JournalBrokenError("io", f"{self._path}: can't be read ({type(error).__name__})") from None
+
+    def write(self, settled: Iterable[Settled]) -> None:
+        """Keeps these. A source that says nothing now keeps what it had. Raises OSError."""
+        now = self._known | {place.tenant: place for place in settled}
+        if now == self._known:
+            return
+        kept = [_Kept(s.name, s.tenant, b64encode(s.checkpoint).decode(), s.horizon) for s in now.values()]
+        new = self._path.with_suffix(".new")
+        with new.open("wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(msgspec.json.encode(kept))
+            file.flush()
+            os.fsync(file.fileno())
+        new.rename(self._path)
+        directory = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        self._known = now
+
+
+def expect_journal(state_dir: Path) -> None:
+    """Raises JournalBrokenError where there was a journal, and is none: starting anew would step over what it held."""
+    directory = state_dir / "journal"
+    was_there = (directory / SETTLED).exists() or any(directory.glob("corrupt-*"))
+    if was_there and not (directory / FILE).exists():
+        raise JournalBrokenError(
+            "io",
+            f"{directory / FILE}: is gone: put it back, or `shipper run --recover` goes on from what every lane had "
+            "settled; `shipper run --fresh` would begin anew",
+        )
+
+
+async def recover(journal: SqliteJournal, state_dir: Path, sources: Mapping[str, str]) -> dict[str, Settled]:
+    """Makes the sources of a new journal resume where every lane had settled everything. sources: tenant by name.
+
+    Returns those that had such a place, by name.
+    """
+    settled = SettledFile(state_dir).read()
+    resumed = {}
+    for name, tenant in sources.items():
+        place = settled.get(tenant)
+        if place is not None:
+            handle, _ = await journal.source(name, tenant)
+            await handle.begin("recovered", place.checkpoint, place.horizon)
+            until = datetime.fromtimestamp(place.horizon / 1000, UTC).isoformat(timespec="seconds")
+            await journal.audit("shipper", f"recover {name}: goes on behind what was settled up to {until}")
+            resumed[name] = place
+    return resumed
+
+
+def start_afresh(state_dir: Path) -> None:
+    """Someone says that nothing of what was before matters: the old places are kept, under another name."""
+    settled = state_dir / "journal" / SETTLED
+    if settled.exists():
+        settled.rename(settled.with_name(f"settled-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"))
