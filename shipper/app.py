@@ -6,14 +6,11 @@ close the journal. Whatever does not end in time is cut off; the journal loses n
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -21,18 +18,18 @@ import structlog
 from pydantic import BaseModel
 
 from shipper.admin import Admin
+from shipper.archive import Archive
+from shipper.chores import Upkeep, close_days
 from shipper.config import Settings
 from shipper.delivery import Delivery, place_of
 from shipper.desk import Desk
 from shipper.exit_status import BUG, IO_FAILED, OK, UNDONE, WRONG_CONFIG
 from shipper.health import Health
-from shipper.journal import JournalBrokenError, JournalDamagedError, NoRoomError
-from shipper.journal.letters import Chosen
-from shipper.journal.sqlite import FILE, SqliteJournal
+from shipper.journal import JournalBrokenError, NoRoomError
 from shipper.metrics import Metrics
 from shipper.nap import Nap
+from shipper.opening import expect_not_archived, open_journal
 from shipper.reasons import WHAT_TO_DO
-from shipper.recovery import SettledFile, expect_journal, recover, start_afresh
 from shipper.scene import Scene, SceneCollector
 from shipper.secret import Secret
 from shipper.sink import Fatal, Sink, SinkConfig, load_sink_type, sink_types
@@ -41,8 +38,6 @@ from shipper.sources.auth0_config import Auth0Config
 from shipper.sources.start import is_log_id
 from shipper.started import changed_parts, start_line
 
-UPKEEP_EVERY_SECS = 5.0
-SETTLED_EVERY_SECS = 10.0
 CLOSE_SECS = 3.0
 """What the journal gets to close; it is whole without that, too."""
 
@@ -79,14 +74,14 @@ class App:
         self._naps: list[tuple[str, str, Nap]] = []
         self._secrets: list[tuple[str, list[Secret]]] = []
         self._lanes: list[tuple[Delivery, asyncio.Task[None]]] = []
-        self._settle_at = 0.0
         self._polls: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
         """From an open journal to a closed one. Returns the exit status; raises the journal's errors of the start."""
         settings = self._settings
-        self._journal = await self._open_journal()
-        self._settled = SettledFile(settings.state_dir)
+        self._journal = await open_journal(
+            settings, self._metrics, self._log, recovering=self._recover, fresh=self._fresh
+        )
         self._scene = Scene(lambda: self._journal.figures)
         self._metrics.registry.register(SceneCollector(self._scene))
         admin = Admin(self._journal, self._scene, self._metrics.registry, Desk(self._journal, self))
@@ -114,52 +109,38 @@ class App:
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
-    async def _open_journal(self) -> SqliteJournal:
-        settings = self._settings
-        if self._fresh:
-            start_afresh(settings.state_dir)
-        elif not self._recover:
-            expect_journal(settings.state_dir)
-        there = (settings.state_dir / "journal" / FILE).exists()
-        opened = partial(
-            SqliteJournal.open,
-            settings.state_dir,
-            max_bytes=_within_disk(settings),
-            keep_days=settings.journal.keep_days,
-            dead_letters_max_bytes=settings.journal.dead_letters_max_bytes,
-            observe=self._metrics.committed,
-            failed=self._metrics.journal_error,
-            aside=True,
-        )
-        if not self._recover:
-            return await opened()
-        try:
-            journal = await opened(thorough=True)
-        except JournalDamagedError as error:
-            self._log.error("the journal is damaged", note=str(error))
-            journal, there = await opened(), False
-        if there:
-            self._log.warning("nothing to recover: the journal is whole", do="Leave --recover away.")
-            return journal
-        sources = {name: config.tenant_key for name, config in settings.sources.items() if config.enabled}
-        resumed = await recover(journal, settings.state_dir, sources)
-        for name in sources:
-            if name in resumed:
-                behind = datetime.fromtimestamp(resumed[name].horizon / 1000, UTC).isoformat(timespec="seconds")
-                self._log.warning("the source goes on behind what every lane had settled", source=name, behind=behind)
-            else:
-                self._log.error("nothing says what was settled of this source, so it begins at its start", source=name)
-        return journal
-
     async def _open(self) -> None:
         for name, config in self._settings.sources.items():
             if config.enabled:
                 await self._open_source(name, config)
         for name, sink_config in self._settings.sinks.items():
             if sink_config.enabled:
-                await self._open_sink(name, sink_config)
+                self._sinks[name] = load_sink_type(sink_types()[sink_config.type])(sink_config)
+                await self._sinks[name].open()
+                self._watch(name, sink_config)
+        if not self._recover and not self._fresh:
+            await expect_not_archived([lane for lane in self._archives() if self._is_new(*lane[:2])], self._log)
+        for name, sink in self._sinks.items():
+            await self._open_lanes(name, sink)
         self._name_the_left_behind()
         await self._tell_start()
+
+    def _archives(self) -> list[tuple[str, str, Archive]]:
+        """Source, sink and archive of each lane whose destination can be read back."""
+        return [
+            (source, name, archive)
+            for name, archive in self._sinks.items()
+            if isinstance(archive, Archive)
+            for source in self._sources_of(archive.config)
+        ]
+
+    def _sources_of(self, config: SinkConfig) -> list[str]:
+        """The sources in use that a sink takes."""
+        return [source for source in self._sources if not config.from_sources or source in config.from_sources]
+
+    def _is_new(self, source: str, name: str) -> bool:
+        figures = self._journal.figures.sources[source]
+        return figures.checkpoint is None and name not in figures.lanes
 
     async def _tell_start(self) -> None:
         """Every start stands in the audit list, with what it was started with."""
@@ -194,15 +175,11 @@ class App:
         self._scene.server_now[name] = source.api.server.now
         self._scene.retention[name] = config.retention_days * 86_400
 
-    async def _open_sink(self, name: str, config: SinkConfig) -> None:
-        sink = load_sink_type(sink_types()[config.type])(config)
-        await sink.open()
-        self._sinks[name] = sink
+    async def _open_lanes(self, name: str, sink: Sink) -> None:
+        config = sink.config
         slots = asyncio.Semaphore(config.request.concurrency)
         alone = sum(other.enabled for other in self._settings.sinks.values()) == 1
-        for source in self._sources:
-            if config.from_sources and source not in config.from_sources:
-                continue
+        for source in self._sources_of(config):
             lane, new = await self._journal.lane(source, name, lane_start(config.start))
             log = self._log.bind(source=source, sink=name)
             figures = lane.figures
@@ -221,7 +198,6 @@ class App:
                 sleep=self._nap(source, name),
             )
             self._queues.append(await self._queue(source, sink, name, slots))
-        self._watch(name, config)
 
     async def _queue(self, source: str, sink: Sink, name: str, slots: asyncio.Semaphore) -> Delivery:
         """Delivers what an operator requeued, beside the lane."""
@@ -303,10 +279,13 @@ class App:
                     # First, so that it sees that nothing was read yet.
                     self._polls.append(group.create_task(source_.tell_first_start(), name=f"first start {name}"))
                     self._polls.append(group.create_task(source_.run(once=self._once), name=f"source {name}"))
-                upkeep = group.create_task(self._upkeep())
+                upkeep = Upkeep(self._journal, self._settings, self._metrics, self._log, self._secrets, self.retry)
+                days = close_days(self._journal, self._scene, self._archives(), self._log)
+                beside = [group.create_task(upkeep.run()), group.create_task(days)]
                 await self._until_done()
                 await self._wind_down()
-                upkeep.cancel()
+                for task in beside:
+                    task.cancel()
         except* (JournalBrokenError, Fatal) as group_error:
             status = self._broke_down(group_error, IO_FAILED)
         except* Exception as group_error:  # noqa: BLE001  logged by place; the journal is safe; the process ends
@@ -351,34 +330,6 @@ class App:
             for task in left:
                 self._log.warning("a write did not end in time; its events are sent again", task=task.get_name())
                 task.cancel()
-
-    async def _upkeep(self) -> None:
-        """Every few seconds: gives up what may go, and lets what is held try again when its secret changed."""
-        oldest = self._settings.journal.dead_letters_max_age_days * 86_400_000
-        while True:
-            await asyncio.sleep(UPKEEP_EVERY_SECS)
-            # On a full disk nothing can be given up either; it is counted, and tried again.
-            with suppress(NoRoomError):
-                await self._journal.trim()
-                await self._keep_settled()
-                if oldest:
-                    await self._journal.purge(Chosen(before=int(time.time() * 1000 - oldest)), "")
-            for name, secrets in self._secrets:
-                changed = [secret.changed() for secret in secrets]
-                if any(changed):
-                    self._log.info("a secret has changed", name=name, tries=self.retry(name))
-
-    async def _keep_settled(self) -> None:
-        """At most every 10 seconds, and never as part of a commit: it may be old, and must not be ahead."""
-        now = time.monotonic()
-        if now < self._settle_at:
-            return
-        self._settle_at = now + SETTLED_EVERY_SECS
-        try:
-            await self._journal.run(self._settled.write, await self._journal.settled())
-        except OSError:
-            # What stands there is old, and right; the next time may go better.
-            self._metrics.journal_error("io")
 
     def _verdict(self) -> int:
         if not self._once:
@@ -451,14 +402,6 @@ def lane_start(start: str) -> str:
     if is_log_id(start):
         return f"id:{start}"
     return f"time:{int(datetime.fromisoformat(start).timestamp() * 1000)}"
-
-
-def _within_disk(settings: Settings) -> int:
-    """The journal's limit: what is configured, or 80 % of the file system where that is less."""
-    place = settings.state_dir
-    while not place.exists():
-        place = place.parent
-    return min(settings.journal.max_bytes, shutil.disk_usage(place).total * 8 // 10)
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

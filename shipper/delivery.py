@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shipper.event import Batch, Notice, Origin
 from shipper.health import Health, State
-from shipper.journal import LaneHandle, Limits, NoRoomError, Stretch
+from shipper.journal import Burial, LaneFigures, LaneHandle, Limits, NoRoomError, Stretch
 from shipper.metrics import LaneMetrics
 from shipper.plan import Ack, Plan
 from shipper.reasons import HELD, Reason
@@ -67,6 +67,16 @@ class Delivery:
     def idle(self) -> bool:
         """Nothing is left to hand out: all is settled, or held back until a later delivery proves the destination."""
         return not self._writing and self._plan.upto is None and self._plan.after >= self._stored
+
+    @property
+    def figures(self) -> LaneFigures:
+        """Where the lane stands, as of the last commit."""
+        return self._lane.figures
+
+    @property
+    def held_back(self) -> list[Burial]:
+        """Refusals that wait for a later delivery to prove the destination."""
+        return self._plan.held_back
 
     @property
     def _stored(self) -> int:

@@ -31,6 +31,9 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         source, lane = ["source"], ["source", "sink"]
         self.duplicates = self._counter("shipper_events_duplicate", "Events that were stored already", source)
+        self.late = self._counter(
+            "shipper_late_events", "Events that the overlap check found behind the checkpoint", source
+        )
         self.requests = self._counter(
             "shipper_source_requests", "Requests for a page by HTTP status, error or timeout", ["source", "code"]
         )
@@ -97,6 +100,7 @@ class SourceMetrics:
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._metrics, self._name = metrics, name
         self._duplicates = metrics.duplicates.labels(name)
+        self._late = metrics.late.labels(name)
         self._links_refused = metrics.links_refused.labels(name)
         self._no_progress = metrics.no_progress.labels(name)
         self._tokens = metrics.tokens.labels(name)
@@ -121,6 +125,10 @@ class SourceMetrics:
     def duplicates(self, events: int) -> None:
         """So many events of a page were stored already."""
         self._duplicates.inc(events)
+
+    def late(self, events: int) -> None:
+        """So many events were indexed behind the checkpoint, and found by the overlap check."""
+        self._late.inc(events)
 
     def link_refused(self) -> None:
         """A Link led elsewhere, or was missing."""

@@ -45,7 +45,7 @@ WHAT_TO_DO: dict[Reason, str] = {
     "timeout": "No answer in time: check the other end and the network, or raise request.timeout_secs.",
     "bad_answer": "The answer makes no sense for this service: check the address and what stands in between (proxy, login page).",
     "unacknowledged": "Taken but not confirmed: check that the destination indexes; the events are sent again.",
-    "refused": "The destination refuses what is sent: read the dead letters' details, correct its configuration or ours.",
+    "refused": "The other end refuses what is sent. A sink: read the dead letters' details, correct its configuration or ours. A source: its checkpoint is rejected; see the note.",
     "too_large": "An event exceeds the destination's limit: see the dead letter; raise the limit there if that is possible.",
     "too_old": "An event is older than the destination takes: see the sink's too_old setting.",
     "undecodable": "The source sends something that is no JSON: read it by hand, then step over it with `shipper checkpoint set`.",
@@ -53,7 +53,7 @@ WHAT_TO_DO: dict[Reason, str] = {
     "journal_full": "The journal or the dead letters have reached their limit: clear the cause of the backlog, or raise the limit.",
     "disk_full": "The state directory's file system is full: free some space; work resumes by itself.",
     "io": "The disk reports errors: look at the kernel log and replace it; start again on a sound disk.",
-    "retention": "The source kept its events for a shorter time than we were away: the gap is recorded; nothing can fetch it now.",
+    "retention": "The source kept its events for a shorter time than we were away: the gap is recorded; nothing can fetch it from there now. Look for another copy of that time, and check retention_days.",
     "operator": "Someone asked for this: see the audit list.",
     "bug": "The program itself erred: report type and place from the log; the data is kept and tried again.",
 }

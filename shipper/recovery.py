@@ -12,8 +12,12 @@ from pathlib import Path
 
 import msgspec
 
-from shipper.journal import JournalBrokenError, Settled
+from shipper.archive import Archive
+from shipper.archive.recover import Resume, newest_ids
+from shipper.journal import JournalBrokenError, Settled, UnknownNameError
 from shipper.journal.sqlite import FILE, SqliteJournal
+from shipper.sources.chain import Checkpoint
+from shipper.sources.start import embedded_time, synthetic_id
 
 SETTLED = "settled.json"
 
@@ -92,6 +96,30 @@ async def recover(journal: SqliteJournal, state_dir: Path, sources: Mapping[str,
             until = datetime.fromtimestamp(place.horizon / 1000, UTC).isoformat(timespec="seconds")
             await journal.audit("shipper", f"recover {name}: goes on behind what was settled up to {until}")
             resumed[name] = place
+    return resumed
+
+
+async def begin_behind(
+    journal: SqliteJournal, archive: Archive, sink: str, sources: Mapping[str, str], overlap_secs: float
+) -> dict[str, Resume]:
+    """Makes an empty journal go on from what an archive holds. sources: tenant by name.
+
+    The lane into the archive goes on right behind what is there; the sources are read again from so much earlier, so
+    that the other lanes get what they may not have had. Raises UnknownNameError where a source has its place already,
+    else as the archive does. Returns where each goes on, by name; nothing for those that the archive does not know.
+    """
+    for name in sources:
+        figures = journal.figures.sources.get(name)
+        if figures is not None and figures.checkpoint is not None:
+            raise UnknownNameError("operator", f"the journal has a place for {name} already")
+    found = {name: await newest_ids(archive, name) for name in sources}
+    resumed = {name: place for name, place in found.items() if place is not None}
+    for name, place in resumed.items():
+        since = int((embedded_time(place.after) or place.since_ms) - overlap_secs * 1000)
+        handle, _ = await journal.source(name, sources[name])
+        await handle.begin("recovered", Checkpoint(synthetic_id(since)).encode(), since)
+        await journal.lane(name, sink, f"id:{place.after}" if place.after else f"time:{place.since_ms}")
+        await journal.audit("shipper", f"recover {name} from sink {sink}: behind {place.after}")
     return resumed
 
 

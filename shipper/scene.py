@@ -38,10 +38,16 @@ class Scene:
 
     def lane_lag_secs(self, source: SourceFigures, lane: LaneFigures) -> float | None:
         """Server time minus the lane's horizon: its oldest unsettled event's time, else the source's horizon."""
-        horizon = lane.oldest if lane.oldest is not None else source.horizon
+        horizon = self.lane_horizon(source.name, lane.sink)
         if source.name not in self.server_now or horizon is None:
             return None
         return max(0.0, (self.server_now[source.name]() - horizon) / 1000)
+
+    def lane_horizon(self, source: str, sink: str) -> int | None:
+        """The time (ms) up to which a lane has everything settled; None before the first answer."""
+        figures = self.figures().sources[source]
+        lane = figures.lanes[sink]
+        return lane.oldest if lane.oldest is not None else figures.horizon
 
     def status(self) -> dict[str, Any]:
         """Everything that an operator asks first, as plain data."""
@@ -64,6 +70,7 @@ class Scene:
             "events": source.stored,
             "lag_seconds": lag,
             "retention_headroom_seconds": None if lag is None else self.retention[source.name] - lag,
+            "retention_gaps": source.gaps,
         }
 
     def _lane_status(self, source: SourceFigures, lane: LaneFigures) -> dict[str, Any]:
@@ -75,6 +82,9 @@ class Scene:
             "lag_seconds": self.lane_lag_secs(source, lane),
             "delivered": lane.delivered,
             "dead_letters": lane.dead_kept,
+            "queued": lane.queue_last - lane.queue_position,
+            "requeued": lane.requeued,
+            "replayed": lane.replayed,
         }
 
 
@@ -119,13 +129,17 @@ class SceneCollector(Collector):
         headroom = GaugeMetricFamily(
             "shipper_retention_headroom_seconds", "Retention minus the source's lag", labels=["source"]
         )
+        gaps = CounterMetricFamily(
+            "shipper_retention_gaps", "Times that the source's retention ran out before a poll", labels=["source"]
+        )
         for name, source in figures.sources.items():
             fetched.add_metric([name], source.stored)
+            gaps.add_metric([name], source.gaps)
             secs = self._scene.source_lag_secs(source)
             if secs is not None:
                 lag.add_metric([name], secs)
                 headroom.add_metric([name], self._scene.retention[name] - secs)
-        yield from (fetched, lag, headroom)
+        yield from (fetched, gaps, lag, headroom)
 
     def _lane_families(self, figures: Figures) -> Iterable[Metric]:
         labels = ["source", "sink"]
@@ -137,8 +151,12 @@ class SceneCollector(Collector):
         kept = GaugeMetricFamily("shipper_dead_letters", "Dead letters kept", labels=labels)
         given_up = CounterMetricFamily("shipper_events_given_up", "Events given up by `forget`", labels=labels)
         removed = CounterMetricFamily(
-            "shipper_dead_letters_removed", "Dead letters removed for their age", labels=labels
+            "shipper_dead_letters_removed", "Dead letters removed, for their age or by `dead purge`", labels=labels
         )
+        requeued = CounterMetricFamily(
+            "shipper_events_requeued", "Dead letters delivered after they were requeued", labels=labels
+        )
+        replayed = CounterMetricFamily("shipper_events_replayed", "Events sent once more by `replay`", labels=labels)
         lag = GaugeMetricFamily("shipper_lag_events", "Events stored and not yet settled", labels=labels)
         secs = GaugeMetricFamily("shipper_lag_seconds", "Server time minus the lane's horizon", labels=labels)
         for name, source in figures.sources.items():
@@ -149,13 +167,15 @@ class SceneCollector(Collector):
                 kept.add_metric(at, lane.dead_kept)
                 given_up.add_metric(at, lane.given_up)
                 removed.add_metric(at, lane.dead_removed)
+                requeued.add_metric(at, lane.requeued)
+                replayed.add_metric(at, lane.replayed)
                 lag.add_metric(at, lane.lag)
                 for reason in REASONS:
                     dead.add_metric([*at, reason], lane.dead.get(reason, 0))
                 behind = self._scene.lane_lag_secs(source, lane)
                 if behind is not None:
                     secs.add_metric(at, behind)
-        yield from (delivered, filtered, dead, kept, given_up, removed, lag, secs)
+        yield from (delivered, filtered, dead, kept, given_up, removed, requeued, replayed, lag, secs)
 
     def _states(self, figures: Figures) -> Iterable[Metric]:
         sources = GaugeMetricFamily("shipper_source_state", "1 for the current state", labels=["source", "state"])

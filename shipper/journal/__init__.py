@@ -136,7 +136,8 @@ class SourceFigures(msgspec.Struct, frozen=True):
     """Where a source stands.
 
     stored: events ever stored. horizon: milliseconds since 1970 UTC up to which everything is held, None before the
-    first answer. bytes: what its pages take. paused: it uses its share of a full journal and must not poll.
+    first answer. bytes: what its pages take. paused: why it must not poll: journal_full, where it uses its share of a
+    full journal, or disk_full.
     """
 
     name: str
@@ -146,7 +147,7 @@ class SourceFigures(msgspec.Struct, frozen=True):
     start: str
     horizon: int | None
     bytes: int
-    paused: bool
+    paused: Reason | None
     lanes: Mapping[str, LaneFigures]
     gaps: int = 0
 

@@ -1,6 +1,6 @@
 """The journal's figures, taken anew after each commit for what it changed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -23,12 +23,16 @@ _LANES = (
 
 
 class Census:
-    """Replaces figures, never alters them, so that other threads may read them at any time."""
+    """Replaces figures, never alters them, so that other threads may read them at any time.
 
-    def __init__(self, db: Database, max_bytes: int, letters: Letters) -> None:
+    cramped: whether the disk is so full that no page may be stored.
+    """
+
+    def __init__(self, db: Database, max_bytes: int, letters: Letters, cramped: Callable[[], bool]) -> None:
         self._db = db
         self._max_bytes = max_bytes
         self._letters = letters
+        self._cramped = cramped
         self._full = False
         self._sources: dict[str, SourceFigures] = {}
 
@@ -50,7 +54,9 @@ class Census:
             share = min(self._max_bytes, sum(source.bytes for source in behind)) / max(1, len(sources))
             for source in behind:
                 if source.bytes >= share:
-                    sources[source.name] = msgspec.structs.replace(source, paused=True)
+                    sources[source.name] = msgspec.structs.replace(source, paused="journal_full")
+        if self._cramped():
+            sources = {name: msgspec.structs.replace(s, paused="disk_full") for name, s in sources.items()}
         return Figures(sources, used, self._max_bytes, self._full, self._letters.bytes)
 
     def _figures_of(self, name: str, horizon: int | None) -> SourceFigures:
@@ -61,7 +67,7 @@ class Census:
         latest = max((at for at in (stored_horizon, known, horizon) if at is not None), default=None)
         lanes = self._lanes_of(source, following - 1)
         return SourceFigures(
-            name, tenant, following - 1, checkpoint, start, latest, bytes=size, paused=False, lanes=lanes, gaps=gaps
+            name, tenant, following - 1, checkpoint, start, latest, bytes=size, paused=None, lanes=lanes, gaps=gaps
         )
 
     def _lanes_of(self, source: int, stored: int) -> dict[str, LaneFigures]:

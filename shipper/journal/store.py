@@ -68,7 +68,7 @@ class Store:
         self._ledger = Ledger(self._db, self._pages)
         self._letters = Letters(self._db, dead_letters_max_bytes, self._now)
         self._upkeep = Upkeep(self._db, clock)
-        self._census = Census(self._db, max_bytes, self._letters)
+        self._census = Census(self._db, max_bytes, self._letters, self._cramped)
         self.figures = self._census.take([name for (name,) in self._db.rows("SELECT name FROM source")])
 
     def close(self) -> None:
@@ -397,7 +397,10 @@ class Store:
             if error.reason != "disk_full" or self._ballast is None or not self._ballast.release():
                 raise
         self._db.sparing = True
-        return operation()
+        try:
+            return operation()
+        finally:
+            self.figures = self._census.take([])
 
     def _cramped(self) -> bool:
         """The ballast is spent, and a page more could take the room that acks and trimming need."""
@@ -413,7 +416,6 @@ class Store:
         spent = self._ballast is not None and self._ballast.spent
         if spent and self._ballast is not None and self._ballast.restore():
             self._db.sparing = spent = False
-            self._all_changed()
         before = None if spent or self._census.tight else self._now() - self._keep_ms
         trimmed = 0
         for name in list(self.figures.sources):
@@ -421,6 +423,8 @@ class Store:
             if pages:
                 trimmed += pages
                 self.figures = self._census.take([name])
+        if any(source.paused == "disk_full" for source in self.figures.sources.values()):
+            self.figures = self._census.take([])
         return trimmed >= PAGES_PER_TRIM
 
     # -- upkeep --------------------------------------------------------------------------------------------------------

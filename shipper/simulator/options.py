@@ -34,6 +34,9 @@ class Options:
     seed: int = _option(1, "the same seed makes the same events and faults")
     events_file: str = _option("", "file of events (a JSON array or NDJSON) to serve instead of made ones")
     retention_days: float = _option(0.0, "days after which an event vanishes from every answer; 0: never")
+    rejects_expired: bool = _option(
+        default=False, text="answer 400 to a checkpoint older than the retention, instead of going on silently"
+    )
     skew_secs: float = _option(0.0, "seconds by which the tenant's clock is ahead of this machine's")
     latency_secs: float = _option(0.0, "seconds before every answer of the logs endpoint")
     fault: str = _option("", "chances of faults: 429:0.01,500:0.02,reset:0.01,cut:,html:,truncated:,slow:,401:")

@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -168,12 +169,21 @@ class Tenant:
             return bad_request("Query validation error: take must be from 1 to 100")
         if position and not _FROM.fullmatch(position):
             return bad_request("Query validation error: from is not a log_id")
+        if position and self.options.rejects_expired and position < self._oldest_position(asked.at):
+            return bad_request("Query validation error: from is older than the log")
         # Older than the retention: goes on silently at the oldest event that is left.
         begin = max(first, self._supply.after(position, shown)) if position else first
         end = min(shown, begin + int(take))
         last = self._supply.position(end - 1) if end > begin else position
         link = f'<{self._origin(asked.headers)}{LOGS}?from={last}&take={take}>; rel="next"'
         return _events(self._supply.join(begin, max(begin, end)), {"Link": link})
+
+    def _oldest_position(self, now: float) -> str:
+        """That of an event whose retention is over at this moment; no id is lower than "" without a retention."""
+        if not self.options.retention_days:
+            return ""
+        when = datetime.fromtimestamp(now - self.options.retention_days * _DAY_SECS, UTC)
+        return f"900{when:%Y%m%d%H%M%S}"
 
     def _search(self, asked: Asked, first: int, shown: int) -> Answer:
         found = search(self._supply, asked.query, first, shown)

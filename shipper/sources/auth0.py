@@ -8,37 +8,33 @@ page is the newest 50, newest first, so no request of the chain goes without.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any
 
 from multidict import CIMultiDictProxy
 
 from shipper.event import Event, Origin, Page
 from shipper.health import Health
-from shipper.http import Answer
-from shipper.journal import NoRoomError, SourceHandle
+from shipper.http import Answer, HttpClient
+from shipper.journal import SourceHandle
 from shipper.metrics import SourceMetrics
 from shipper.reasons import HELD
 from shipper.retry import Backoff
 from shipper.sources.auth0_api import Auth0Api, Fetch
 from shipper.sources.auth0_config import Auth0Config
-from shipper.sources.chain import PATH, TAKE, Checkpoint, from_of, highest_id, horizon_behind
+from shipper.sources.chain import TAKE, Checkpoint, from_of, highest_id, horizon_behind
+from shipper.sources.first import first_position
+from shipper.sources.overlap import OverlapCheck
 from shipper.sources.pace import pause_secs
-from shipper.sources.split import UnreadableError, event_of, events_in, split
-from shipper.sources.start import EARLIEST, embedded_time, is_log_id, synthetic_id
+from shipper.sources.retention import RetentionWatch
+from shipper.sources.split import UnreadableError, events_in
+from shipper.sources.start import embedded_time, is_log_id, synthetic_id
 from shipper.sources.survey import tell_first_start
-from shipper.sources.trouble import Trouble
+from shipper.sources.trouble import Trouble, stored
 
-SEARCH_MARGINS = (timedelta(minutes=10), timedelta(hours=2), timedelta(days=1), timedelta(days=40))
-SAFE_DISTANCE = timedelta(minutes=1)
-"""How far before a wanted time a position that was found by search lies at least."""
 SMALLER_PAGE_SECS = 1.0
 """Before a smaller part of an unreadable page: that is another question, so there is no cause to back off further."""
 GIVE_UP_SECS = 60.0
 """So long may trouble last where the source is read only once."""
-
-T = TypeVar("T")
 
 
 class Auth0Source:
@@ -57,11 +53,14 @@ class Auth0Source:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         backoff: Backoff | None = None,
+        http: HttpClient | None = None,
     ) -> None:
         self._name, self._config, self._journal = name, config, journal
         self.health, self._metrics, self._log, self._sleep = health, metrics, log, sleep
         self._backoff = backoff or Backoff()
-        self.api = Auth0Api(config, metrics, log, clock=clock, wall=wall)
+        self.api = Auth0Api(config, metrics, log, clock=clock, wall=wall, http=http)
+        self._retention = RetentionWatch(config, self.api, journal, log)
+        self._overlap = OverlapCheck(config, self.api, journal, metrics=metrics, log=log, sleep=sleep, clock=clock)
         self._fetch: Fetch | None = None
         self._ahead: Fetch | None = None
         self._take = TAKE
@@ -107,6 +106,7 @@ class Auth0Source:
                 caught_up, wait = await self._step()
             except Trouble as trouble:
                 await self._drop()
+                self._retention.interrupted()
                 failures += 1
                 self._metrics.failed(trouble.reason)
                 self.health.trouble("held" if trouble.reason in HELD else "waiting", trouble.reason, trouble.note)
@@ -121,6 +121,8 @@ class Auth0Source:
                 return
             if wait:
                 await self._sleep(wait)
+            if caught_up and self._overlap.due:
+                await self._overlap.run()
 
     def _patience(self, trouble: Trouble, failures: int) -> float:
         # Whoever says when it is our turn is asked then: backing off further would leave all turns to others. The
@@ -133,10 +135,13 @@ class Auth0Source:
 
     async def _room(self, *, once: bool) -> bool:
         """Waits until this source may poll; False where a run that shall end has waited for a minute."""
-        if not self._journal.figures.paused:
+        paused = self._journal.figures.paused
+        if paused is None:
             return True
         await self._drop()
-        self.health.trouble("paused", "journal_full", "the journal is full, and this source has its share of it")
+        self._retention.interrupted()
+        full = "the journal is full, and this source has its share of it"
+        self.health.trouble("paused", paused, full if paused == "journal_full" else "the disk is full")
         try:
             async with asyncio.timeout(GIVE_UP_SECS if once else None):
                 await self._journal.room()
@@ -146,22 +151,23 @@ class Auth0Source:
 
     async def _step(self) -> tuple[bool, float]:
         """One page from request to journal. Returns whether it was empty, and the seconds to wait. Raises Trouble."""
-        stored = self._journal.figures.checkpoint
-        checkpoint = await self._first_checkpoint() if stored is None else Checkpoint.decode(stored)
+        known = self._journal.figures.checkpoint
+        checkpoint = await self._first_checkpoint() if known is None else Checkpoint.decode(known)
         fetch = self._fetch = await self._request(checkpoint.target(self._take))
-        following = self._look_ahead(checkpoint, await fetch.headers)
+        following = self._look_ahead(checkpoint, await self._headers(fetch, checkpoint))
         # Where this page is here already, the next request shall leave before its events are split.
         await asyncio.sleep(0)
         answer = await fetch.answer
         self._fetch = None
         pause = pause_secs(answer.headers, self.api.server.now())
         events = self._events(answer, checkpoint)
+        await self._retention.look(checkpoint, events)
         if not events:
-            await _stored(self._journal.caught_up(self.api.server.now()))
+            await stored(self._journal.caught_up(self.api.server.now()))
             return True, max(pause, self._config.poll_interval_secs)
         following = following.behind(events) if following else self._without_link(events, checkpoint)
         page = Page(events, following.encode(), horizon_behind(events), highest_id(events))
-        appended = await _stored(self._journal.append(page))
+        appended = await stored(self._journal.append(page))
         self._metrics.duplicates(appended.duplicates)
         # Going back without anything new could go round for ever, and without a rest.
         goes_round = appended.stored == 0 and following.before(checkpoint)
@@ -179,6 +185,26 @@ class Auth0Source:
         if ahead is not None:
             await ahead.drop()
         return self.api.start(target)
+
+    async def _headers(self, fetch: Fetch, checkpoint: Checkpoint) -> CIMultiDictProxy[str]:
+        """Those of the page. Raises Trouble; whatever is refused there is our checkpoint."""
+        try:
+            return await fetch.headers
+        except Trouble as trouble:
+            if trouble.reason != "refused":
+                raise
+            raise self._rejected(checkpoint) from None
+
+    def _rejected(self, checkpoint: Checkpoint) -> Trouble:
+        time = embedded_time(checkpoint.last)
+        place = synthetic_id(self.api.server.now() if time is None else time)
+        return Trouble(
+            "refused",
+            f"checkpoint rejected: HTTP 400 for from={checkpoint.last}; nothing is skipped unless you say so. "
+            f"Check that {self._config.origin} is the tenant; then stop the daemon and name the log_id to go on "
+            f"behind: `shipper checkpoint set {self._name} LOG_ID --yes`. In place of an event's it may be made of a "
+            f"time in UTC, 900YYYYMMDDhhmmss and 39 zeros, like {place}",
+        )
 
     def _look_ahead(self, checkpoint: Checkpoint, headers: CIMultiDictProxy[str]) -> Checkpoint | None:
         """Where the Link leads, None where nowhere; the next page's request starts before this body is read."""
@@ -243,66 +269,8 @@ class Auth0Source:
     async def _first_checkpoint(self) -> Checkpoint:
         """Resolves `start` and commits it before anything is polled. Raises Trouble."""
         start = self._config.start
-        if start == "earliest":
-            last = EARLIEST
-        elif start == "latest":
-            await self.api.get(f"{PATH}?from={EARLIEST}&take=1")
-            last = synthetic_id(self.api.server.now())
-        elif is_log_id(start):
-            last = start
-        else:
-            last = await self._position_of(datetime.fromisoformat(start))
+        last = await first_position(self.api, start)
         checkpoint = Checkpoint(last)
-        await _stored(self._journal.begin(start, checkpoint.encode(), embedded_time(last) or 0))
+        await stored(self._journal.begin(start, checkpoint.encode(), embedded_time(last) or 0))
         self._log.info("first start", start=start, resolved=last)
         return checkpoint
-
-    async def _position_of(self, moment: datetime) -> str:
-        """A position before every event of this moment or later. Raises Trouble."""
-        position = synthetic_id(int(moment.timestamp() * 1000))
-        try:
-            first = first_event(await self.api.get(f"{PATH}?from={position}&take=1"), self.api.server.now())
-        except Trouble as trouble:
-            if trouble.reason != "refused":
-                raise
-            return await self._search_position(moment)
-        # That a made-up id is a position is not documented, so it is checked: what follows may not lie before it,
-        # and nothing may follow only where a search finds nothing either.
-        if first is None:
-            honoured = await self._first_dated(moment) is None
-        else:
-            honoured = embedded_time(first.id) is None or first.id > position
-        return position if honoured else await self._search_position(moment)
-
-    async def _search_position(self, moment: datetime) -> str:
-        """The id of an event well before the moment, by search; where there is none, the very beginning."""
-        before = (moment - SAFE_DISTANCE).timestamp() * 1000
-        for margin in SEARCH_MARGINS:
-            first = await self._first_dated(moment - margin)
-            # The event's time is that of its id, where it has one: the first by date may have been indexed late.
-            if first is not None and is_log_id(first.id) and first.time < before:
-                return first.id
-        return EARLIEST
-
-    async def _first_dated(self, moment: datetime) -> Event | None:
-        """The first event by date since the moment; its place among ids may be any. Raises Trouble."""
-        query = quote(f"date:[{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.000Z} TO *]", safe="")
-        answer = await self.api.get(f"{PATH}?q={query}&sort=date%3A1&per_page=1")
-        return first_event(answer, self.api.server.now())
-
-
-def first_event(answer: Answer, now: int) -> Event | None:
-    """The first event of a page, None of an empty one. Raises Trouble where it is no page."""
-    try:
-        elements, _ = split(answer.body)
-    except UnreadableError:
-        raise Trouble("bad_answer", "HTTP 200 but no JSON array: is this the tenant's own address?") from None
-    return event_of(elements[0], now) if elements else None
-
-
-async def _stored(operation: Awaitable[T]) -> T:
-    """The result of a journal operation; no room there is the source's trouble."""
-    try:
-        return await operation
-    except NoRoomError as error:
-        raise Trouble(error.reason, str(error)) from None

@@ -58,9 +58,10 @@ class Auth0Api:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        http: HttpClient | None = None,
     ) -> None:
         self._config, self._metrics, self._wall = config, metrics, wall
-        self._http = HttpClient(proxy=config.proxy, tls=config.tls)
+        self._http = http or HttpClient(proxy=config.proxy, tls=config.tls)
         self.server = ServerClock(clock, wall)
         self.token = Token(config, self._http, metrics, log, server=self.server, clock=clock)
         origin = urlsplit(config.origin)
@@ -117,7 +118,7 @@ class Auth0Api:
     def _refusal(self, answer: Answer) -> Trouble:
         status = answer.status
         if status == 400:
-            return Trouble("refused", "HTTP 400: the tenant rejects the request; see `shipper checkpoint show`")
+            return Trouble("refused", "HTTP 400: the tenant rejects the request")
         if status == 401:
             which = "a fresh" if self._config.token is None else "the configured"
             return Trouble("auth", f"HTTP 401 with {which} token: is it this tenant's, with the scope read:logs?")

@@ -4,7 +4,7 @@ import re
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from shipper.secret import Secret
 from shipper.sink import check_url
@@ -20,7 +20,8 @@ class Auth0Config(SourceConfig):
 
     domain: the tenant's default domain, also where base_url is a custom one: the token's audience is made of it.
     client_secret, private_key, token: one of them. private_key: an RSA key in PEM, for private_key_jwt. With a fixed
-    token, nobody renews it. base_url: another address to read from.
+    token, nobody renews it. base_url: another address to read from. overlap_check_secs: how often, once caught up, the
+    last events are read again for some that were indexed behind the checkpoint; 0: never.
     """
 
     type: Literal["auth0"]
@@ -30,6 +31,7 @@ class Auth0Config(SourceConfig):
     private_key: Secret | None = None
     token: Secret | None = None
     base_url: str = ""
+    overlap_check_secs: float = Field(default=3600.0, ge=0, le=604_800)
 
     @field_validator("domain")
     @classmethod

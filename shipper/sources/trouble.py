@@ -1,6 +1,12 @@
 """What keeps a source from its next page."""
 
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from shipper.journal import NoRoomError
 from shipper.reasons import Reason
+
+T = TypeVar("T")
 
 
 class Trouble(Exception):  # noqa: N818  named for what it says, like a sink's outcomes
@@ -9,3 +15,11 @@ class Trouble(Exception):  # noqa: N818  named for what it says, like a sink's o
     def __init__(self, reason: Reason, note: str, *, retry_after: float | None = None) -> None:
         super().__init__(note)
         self.reason, self.note, self.retry_after = reason, note, retry_after
+
+
+async def stored(operation: Awaitable[T]) -> T:
+    """The result of a journal operation; no room there is the source's trouble. Raises Trouble."""
+    try:
+        return await operation
+    except NoRoomError as error:
+        raise Trouble(error.reason, str(error)) from None
