@@ -1,5 +1,7 @@
 """The ledger: by source and hour how many events were stored, with a sum of their ids; by lane the same of what was
 delivered and of what became dead letters. Written in the transactions that it speaks of, and never trimmed.
+
+It costs one hash an event, at the append: a page keeps its tally beside it, and a lane that leaves a page adds that.
 """
 
 from collections.abc import Collection, Mapping
@@ -59,11 +61,24 @@ class Ledger:
         for hour, t in hours.items():
             self._db.execute(_ADD, source, sink, outcome, hour, t.events, t.first, t.last, sum_to_bytes(t.sum))
 
-    def settle(self, source: int, sink: str, first: int, last: int, dead: Collection[int]) -> None:
-        """A lane has settled these events: all are delivered, but for the dead ones."""
-        self.add(source, sink, DELIVERED, self.count(source, first, last, dead))
+    def settle(self, source: int, sink: str, done: int, position: int, dead: Collection[int] = ()) -> int:
+        """A lane has settled what comes behind `done`, up to its position: delivered all but the dead ones.
+
+        Counted are whole pages, whose tallies stand beside them; the page that the position is in is counted when the
+        lane has left it, or when someone asks. With dead ones among it, everything is counted at once. Returns up to
+        where it is counted now.
+        """
+        upto: int | None = position
+        if not dead:
+            upto = self._db.value(
+                "SELECT max(first) - 1 FROM page WHERE source = ? AND first <= ?", source, position + 1
+            )
+        if upto is None or upto <= done:
+            return done
+        self.add(source, sink, DELIVERED, self.count(source, done + 1, upto, dead))
         for number in dead:
             self.add(source, sink, DEAD, tallies(*self._pages.columns(source, number, number)))
+        return upto
 
     def count(self, source: int, first: int, last: int, without: Collection[int] = ()) -> dict[int, Tally]:
         """The tallies of these events as far as they are known, without some."""
@@ -101,20 +116,26 @@ class Ledger:
         done, position = self._db.rows(
             "SELECT max(tallied, began), position FROM lane WHERE source = ? AND sink = ?", source, sink
         )[0]
-        if done < position:
-            dead = self._db.rows(
-                "SELECT number FROM dead_letter WHERE source = ? AND sink = ? AND number > ?", source, sink, done
-            )
-            self.settle(source, sink, done + 1, position, {number for (number,) in dead})
-        self._db.execute("UPDATE lane SET tallied = ? WHERE source = ? AND sink = ?", position, source, sink)
+        dead = self._db.rows(
+            "SELECT number FROM dead_letter WHERE source = ? AND sink = ? AND number > ? AND number <= ?",
+            source, sink, done, position,
+        )  # fmt: skip
+        done = self.settle(source, sink, done, position, {number for (number,) in dead})
+        self._db.execute("UPDATE lane SET tallied = ? WHERE source = ? AND sink = ?", done, source, sink)
 
     def read(self, source: int, since_hour: int, until_hour: int) -> list[Entry]:
         """All lines of a source, from an hour on, up to but without another."""
-        return [
-            Entry(sink, outcome, hour, Tally(events, first, last, sum_from_bytes(total)))
+        lines = {
+            (sink, outcome, hour): Tally(events, first, last, sum_from_bytes(total))
             for sink, outcome, hour, events, first, last, total in self._db.rows(
                 "SELECT sink, outcome, hour, events, first, last, sum FROM ledger"
-                " WHERE source = ? AND hour >= ? AND hour < ? ORDER BY sink, outcome, hour",
+                " WHERE source = ? AND hour >= ? AND hour < ?",
                 source, since_hour, until_hour,
             )
-        ]  # fmt: skip
+        }  # fmt: skip
+        for sink, done, position in self._db.rows("SELECT sink, tallied, position FROM lane WHERE source = ?", source):
+            for hour, tally in self.count(source, done + 1, position).items():
+                if since_hour <= hour < until_hour:
+                    known = lines.get((sink, DELIVERED, hour), Tally())
+                    lines[sink, DELIVERED, hour] = known.merge(tally)
+        return [Entry(sink, outcome, hour, tally) for (sink, outcome, hour), tally in sorted(lines.items())]

@@ -27,7 +27,7 @@ from shipper.journal import (
 from shipper.journal.census import Census
 from shipper.journal.database import Database
 from shipper.journal.files import Ballast
-from shipper.journal.ledger import REQUEUED, STORED, Entry, Ledger
+from shipper.journal.ledger import REQUEUED, STORED, Entry, Ledger, encode_tallies
 from shipper.journal.letters import Chosen, Letters
 from shipper.journal.pages import arrival
 from shipper.journal.stored_pages import StoredPages
@@ -119,27 +119,25 @@ class Store:
         if self._cramped():
             raise NoRoomError("disk_full", "the disk is full, and the journal has no room left inside its file")
         with self._db.transaction():
-            source, number, highest, known_from = self._db.rows(
-                "SELECT id, next, highest, known_from FROM source WHERE name = ?", name
+            source, number, highest, known_from, checkpoint, horizon = self._db.rows(
+                "SELECT id, next, highest, known_from, checkpoint, horizon FROM source WHERE name = ?", name
             )[0]
             fresh = self._fresh(source, page, highest, number, known_from)
             grown = 0
             if fresh:
-                grown = self._pages.add(source, number, fresh, None if page.late else page.checkpoint, self._now())
                 hours = tallies([event.id for event in fresh], [event.time for event in fresh])
                 self._ledger.add(source, "", STORED, hours)
-            self._db.execute(
-                "UPDATE source SET next = next + ?, tallied = next + ? - 1, bytes = bytes + ? WHERE id = ?",
-                len(fresh), len(fresh), grown, source,
-            )  # fmt: skip
+                behind = None if page.late else page.checkpoint
+                grown = self._pages.add(source, number, fresh, encode_tallies(hours), behind, self._now())
             if page.late:
                 self._came_late(source, page.checkpoint, number + len(fresh) - 1 if fresh else 0)
-            else:
-                self._db.execute(
-                    "UPDATE source SET checkpoint = ?, highest = ?, horizon = max(coalesce(horizon, 0), ?)"
-                    " WHERE id = ?",
-                    page.checkpoint, max(highest, page.highest, key=order), page.horizon, source,
-                )  # fmt: skip
+                page = Page(page.events, checkpoint, horizon or 0)
+            self._db.execute(
+                "UPDATE source SET next = next + ?, tallied = next + ? - 1, bytes = bytes + ?, checkpoint = ?,"
+                " highest = ?, horizon = max(coalesce(horizon, 0), ?) WHERE id = ?",
+                len(fresh), len(fresh), grown, page.checkpoint, max(highest, page.highest, key=order), page.horizon,
+                source,
+            )  # fmt: skip
         if fresh:
             self._pages.remember(source, number, fresh)
         self.figures = self._census.take([name])
@@ -320,20 +318,19 @@ class Store:
         Raises NoRoomError where the dead letters are at their limit: nothing was changed then.
         """
         source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
-        position = self._lane(source, sink)[1]
+        position, done = self._db.rows(
+            "SELECT position, tallied FROM lane WHERE source = ? AND sink = ?", source, sink
+        )[0]
         if upto >= following or not all(position < burial.number <= upto for burial in dead):
             raise JournalError("bug", f"an ack of what does not wait: up to {upto} of {following - 1}, at {position}")
         with self._db.transaction():
-            if upto > position:
-                self._ledger.settle(source, sink, position + 1, upto, {burial.number for burial in dead})
+            done = self._ledger.settle(source, sink, done, max(position, upto), {burial.number for burial in dead})
             self._db.execute(
-                "UPDATE lane SET position = ?, tallied = ? WHERE source = ? AND sink = ? AND position < ?",
-                upto, upto, source, sink, upto,
-            )  # fmt: skip
-            self._db.execute(
-                "UPDATE lane SET reserved_first = 0, reserved_last = 0"
-                " WHERE source = ? AND sink = ? AND reserved_last <= ?",
-                source, sink, upto,
+                "UPDATE lane SET position = max(position, ?), tallied = ?,"
+                " reserved_first = CASE WHEN reserved_last <= ? THEN 0 ELSE reserved_first END,"
+                " reserved_last = CASE WHEN reserved_last <= ? THEN 0 ELSE reserved_last END"
+                " WHERE source = ? AND sink = ?",
+                upto, done, upto, upto, source, sink,
             )  # fmt: skip
             buried = [(burial, self._pages.behind(source, burial.number - 1, 1)[0]) for burial in dead]
             added = self._letters.bury(source, sink, buried)

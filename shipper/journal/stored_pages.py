@@ -5,10 +5,8 @@ from collections.abc import Iterator, Sequence
 from shipper.event import Event
 from shipper.journal import JournalError
 from shipper.journal.database import Database
-from shipper.journal.ledger import encode_tallies
 from shipper.journal.pages import Index, Packed, pack, unpack, unpack_index
 from shipper.journal.recent import Recent
-from shipper.tally import tallies
 
 SMALL_PAGE_EVENTS = 50
 SMALL_PAGE_BYTES = 128 * 1024
@@ -28,10 +26,13 @@ class StoredPages:
         self._db = db
         self._recent = Recent()
 
-    def add(self, source: int, number: int, events: Sequence[Event], checkpoint: bytes | None, now: int) -> int:
+    def add(
+        self, source: int, number: int, events: Sequence[Event], tally: bytes, checkpoint: bytes | None, now: int
+    ) -> int:
         """Adds events from this number on, to the newest page while that is small. Returns by how much pages grew.
 
-        checkpoint: where the source resumes behind these; None where it has no such place (events that came late).
+        tally: theirs, encoded. checkpoint: where the source resumes behind these; None where it has no such place
+        (events that came late).
         """
         newest = self._db.rows(
             "SELECT first, raw_before, count, raw_bytes, times, idx,"
@@ -51,7 +52,7 @@ class StoredPages:
             "INSERT INTO page (source, first, count, raw_before, raw_bytes, stored, times, idx, body, tally,"
             " checkpoint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             source, number, new.count, before, new.raw_bytes, now, new.times, new.index, new.body,
-            encode_tallies(tallies([e.id for e in events], [e.time for e in events])), checkpoint,
+            tally, checkpoint,
         )  # fmt: skip
         return new.size
 
