@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shipper.archive import Archive, Damaged, Found, Stored
     from shipper.event import Batch, Event, Origin
     from shipper.http import Answer, HttpClient
     from shipper.reasons import Reason
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Answer": "shipper.http",
+    "Archive": "shipper.archive",
     "Batch": "shipper.event",
     "BatchLimits": "shipper.sink",
+    "Damaged": "shipper.archive",
     "Event": "shipper.event",
     "Fatal": "shipper.sink",
+    "Found": "shipper.archive",
     "HttpClient": "shipper.http",
     "HttpSink": "shipper.sink",
     "Origin": "shipper.event",
@@ -42,6 +46,7 @@ _HOMES = {
     "Secret": "shipper.secret",
     "Sink": "shipper.sink",
     "SinkConfig": "shipper.sink",
+    "Stored": "shipper.archive",
     "Unavailable": "shipper.sink",
     "check_url": "shipper.sink",
     "rename_member": "shipper.shape.members",
@@ -51,10 +56,13 @@ _HOMES = {
 
 __all__ = [
     "Answer",
+    "Archive",
     "Batch",
     "BatchLimits",
+    "Damaged",
     "Event",
     "Fatal",
+    "Found",
     "HttpClient",
     "HttpSink",
     "Origin",
@@ -65,6 +73,7 @@ __all__ = [
     "Secret",
     "Sink",
     "SinkConfig",
+    "Stored",
     "Unavailable",
     "check_url",
     "rename_member",

@@ -12,12 +12,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from shipper.desk import Desk
+from shipper.desk import SOCKET_NAME, Desk
 from shipper.journal import JournalError
 from shipper.journal.sqlite import SqliteJournal
 from shipper.scene import Scene
 
-SOCKET_NAME = "control.sock"
 ALIVE_WITHIN_SECS = 5.0
 MOST_ASKED_BYTES = 1 << 20
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -9,9 +9,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from shipper.admin import SOCKET_NAME
 from shipper.config import Settings
-from shipper.desk import Desk
+from shipper.desk import SOCKET_NAME, Desk
 from shipper.journal import UnknownNameError
 from shipper.journal.sqlite import SqliteJournal
 
@@ -21,8 +20,11 @@ Ask = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 
 @asynccontextmanager
-async def operator(settings: Settings) -> AsyncIterator[Ask]:
-    """Whoever answers. Raises UnknownNameError where this user may not ask, JournalError where the journal can't."""
+async def operator(settings: Settings, *, make: bool = False) -> AsyncIterator[Ask]:
+    """Whoever answers. Raises UnknownNameError where this user may not ask, JournalError where the journal can't.
+
+    make: a journal where there is none.
+    """
     path = socket_of(settings)
     if listens(path):
 
@@ -31,7 +33,7 @@ async def operator(settings: Settings) -> AsyncIterator[Ask]:
 
         yield ask
         return
-    _expect_owner(settings.state_dir)
+    _expect_owner(settings.state_dir, make=make)
     journal = await SqliteJournal.open(
         settings.state_dir,
         max_bytes=settings.journal.max_bytes,
@@ -82,10 +84,15 @@ def asked(path: Path, what: str, question: Mapping[str, Any]) -> Any:
     return found["answer"]
 
 
-def _expect_owner(state_dir: Path) -> None:
+def _expect_owner(state_dir: Path, *, make: bool) -> None:
     """Files that another user makes in there would lock the daemon out."""
+    journal = state_dir / "journal"
     try:
-        owner = (state_dir / "journal").stat().st_uid
+        if make and not journal.exists():
+            if not state_dir.exists():
+                return
+            journal = state_dir
+        owner = journal.stat().st_uid
     except FileNotFoundError:
         raise UnknownNameError("operator", f"{state_dir}: there is no journal here: is state_dir right?") from None
     except OSError as error:

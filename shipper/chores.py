@@ -20,7 +20,7 @@ from shipper.secret import Secret
 
 UPKEEP_EVERY_SECS = 5.0
 SETTLED_EVERY_SECS = 10.0
-DIGEST_EVERY_SECS = 60.0
+DIGEST_EVERY_SECS = 5.0
 
 
 class Upkeep:

@@ -1,27 +1,26 @@
-"""The commands. Each is a few lines: what it does stands in the module that it calls, loaded when it is used."""
+"""The command line: small commands here, the others in `commands`. What a command needs is loaded when it is used."""
 
-import asyncio
 import gc
-import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import click
 
-from shipper.exit_status import BUG, IN_USE, IO_FAILED, USAGE, WRONG_CONFIG
+from shipper.commands import config_option, fail, run_async, settings_of
+from shipper.commands.audit import audit
+from shipper.commands.backup import backup
+from shipper.commands.dead import dead
+from shipper.commands.places import checkpoint, forget, rename
+from shipper.commands.recover import recover
+from shipper.commands.replay import replay
+from shipper.commands.status import retry, status
+from shipper.commands.verify import verify
+from shipper.exit_status import USAGE
 
-if TYPE_CHECKING:
-    from shipper.config import Settings
-
-config_option = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    help="The configuration [else $SHIPPER_CONFIG, else /etc/shipper/config.toml].",
-)
+__all__ = ["fail", "main", "run_async", "settings_of"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -34,56 +33,6 @@ def main() -> None:
     Set it up:   shipper check --config FILE
     Run it:      shipper run --config FILE
     """
-
-
-def fail(status: int, *lines: str) -> NoReturn:
-    """Ends with a status, after one clear line a problem on stderr."""
-    for line in lines:
-        click.echo(f"shipper: {line}", err=True)
-    raise SystemExit(status)
-
-
-def settings_of(config_file: Path | None, *, say: bool = True) -> "Settings":
-    """The settings, or the end of the program with every problem named."""
-    from shipper.config import ConfigError, load
-
-    try:
-        settings = load(config_file, os.environ)
-    except ConfigError as error:
-        fail(WRONG_CONFIG, str(error))
-    if say:
-        click.echo(f"shipper: using {settings.file}", err=True)
-    return settings
-
-
-def run_async(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
-    """Runs the coroutine to its exit status, with the journal's errors as one line each, and ends the process."""
-    from shipper.app import leave
-    from shipper.delivery import place_of
-    from shipper.journal import JournalError, JournalInUseError, UnknownNameError, WrongTenantError
-
-    async def to_the_end() -> None:
-        try:
-            status = await work()
-        except JournalInUseError as error:
-            click.echo(f"shipper: {error}", err=True)
-            status = IN_USE
-        except WrongTenantError as error:
-            click.echo(f"shipper: {error}", err=True)
-            status = WRONG_CONFIG
-        except UnknownNameError as error:
-            click.echo(f"shipper: {error}", err=True)
-            status = USAGE
-        except JournalError as error:
-            click.echo(f"shipper: {error}", err=True)
-            status = IO_FAILED
-        except Exception as error:  # noqa: BLE001  the last line of defence: type and place, never a message
-            click.echo(f"shipper: a bug: {place_of(error)}", err=True)
-            status = BUG
-        leave(status)
-
-    asyncio.run(to_the_end())
-    raise SystemExit(BUG)
 
 
 @main.command()
@@ -118,16 +67,6 @@ def check(config_file: Path | None, *, offline: bool) -> None:
 
 
 @main.command()
-@config_option
-@click.option("--json", "as_json", is_flag=True, help="The whole status as JSON.")
-def status(config_file: Path | None, *, as_json: bool) -> None:
-    """How the running daemon is doing; 1 when something is wrong."""
-    from shipper.ask_old import print_status
-
-    raise SystemExit(print_status(settings_of(config_file, say=not as_json), as_json=as_json))
-
-
-@main.command()
 def sinks() -> None:
     """The kinds of sinks that are installed."""
     from rich.console import Console
@@ -140,106 +79,6 @@ def sinks() -> None:
         words = (load_sink_type(entry).__doc__ or "").strip().partition("\n")[0]
         table.add_row(name, words, entry.dist.name if entry.dist else "")
     Console().print(table)
-
-
-@main.command()
-@click.argument("name", default="")
-@config_option
-@click.option("--accept-dead", default=0, help="So many more refused events are right: make them dead letters.")
-def retry(name: str, config_file: Path | None, accept_dead: int) -> None:
-    """Make what waits or is held try at once: the source or sink NAME, or all."""
-    from shipper.ask_old import retry as ask
-
-    raise SystemExit(ask(settings_of(config_file), name, accept_dead))
-
-
-@main.command()
-@click.argument("name")
-@config_option
-@click.option("--yes", is_flag=True, help="Do it.")
-def forget(name: str, config_file: Path | None, *, yes: bool) -> None:
-    """Give up what waits for a sink, or a source's place and all its events: sinks.NAME or sources.NAME.
-
-    It must not be in use. What is given up is counted, and kept in the audit list.
-    """
-    kind, _, label = name.rpartition(".")
-    if kind not in ("sinks", "sources"):
-        fail(USAGE, f"say sinks.{label[:40]} or sources.{label[:40]}")
-    if not yes:
-        fail(USAGE, "events that wait for it are given up for good: say --yes")
-    settings = settings_of(config_file)
-    from shipper.ask_old import forget as ask
-
-    run_async(lambda: ask(settings, kind.removesuffix("s"), label))
-
-
-@main.command()
-@click.argument("old")
-@click.argument("new")
-@config_option
-def rename(old: str, new: str, config_file: Path | None) -> None:
-    """Carry the places and dead letters of the sink OLD to the name NEW. Neither may be in use."""
-    settings = settings_of(config_file)
-    from shipper.ask_old import rename as ask
-
-    run_async(lambda: ask(settings, old, new))
-
-
-@main.group()
-def dead() -> None:
-    """Dead letters: events that a sink will never take, kept with the reason."""
-
-
-@dead.command("list")
-@config_option
-@click.option("--source", default="", help="Only of this source.")
-@click.option("--sink", default="", help="Only of this sink.")
-@click.option("--reason", default="", help="Only for this reason.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def dead_list(config_file: Path | None, source: str, sink: str, reason: str, *, as_json: bool) -> None:
-    """What was given up, and why."""
-    settings = settings_of(config_file, say=not as_json)
-    from shipper.ask_old import print_dead_letters
-
-    wanted = {"source": source, "sink": sink, "reason": reason}
-    run_async(lambda: print_dead_letters(settings, wanted, as_json=as_json))
-
-
-@main.group()
-def checkpoint() -> None:
-    """Where a source resumes."""
-
-
-@checkpoint.command("show")
-@config_option
-def checkpoint_show(config_file: Path | None) -> None:
-    """Where each source resumes. The daemon must not be running."""
-    settings = settings_of(config_file)
-    from shipper.ask_old import print_checkpoints
-
-    run_async(lambda: print_checkpoints(settings))
-
-
-@checkpoint.command("set")
-@click.argument("source")
-@click.argument("log_id")
-@config_option
-@click.option("--yes", is_flag=True, help="Do it.")
-def checkpoint_set(source: str, log_id: str, config_file: Path | None, *, yes: bool) -> None:
-    """Make SOURCE resume behind LOG_ID. The daemon must not be running.
-
-    Going back repeats events, going forward steps over some for good; either way it is kept in the audit list.
-    """
-    from shipper.sources.start import is_log_id
-
-    if not is_log_id(log_id):
-        fail(USAGE, f"{log_id[:80]!r} is no log_id: 56 digits, or 24 hexadecimal ones")
-    if not yes:
-        fail(USAGE, "this steps over events, or repeats them: say --yes")
-    settings = settings_of(config_file)
-    from shipper.ask_old import set_checkpoint
-
-    run_async(lambda: set_checkpoint(settings, source, log_id))
 
 
 @main.group("config")
@@ -300,6 +139,10 @@ def simulate(**options: Any) -> None:
     except (ValueError, OSError) as wrong:
         fail(USAGE, f"simulate: {wrong}")
 
+
+for command in (status, retry, dead, checkpoint, verify, replay, forget, rename, audit, backup):
+    main.add_command(command)
+checkpoint.add_command(recover)
 
 if __name__ == "__main__":
     sys.exit(main())

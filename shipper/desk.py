@@ -5,18 +5,23 @@ All that changes something leaves a line in the audit list.
 """
 
 import asyncio
+import secrets
+import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from shipper.event import Event
-from shipper.journal import DeadLetter, UnknownNameError
+from shipper.journal import DeadLetter, SourceFigures, UnknownNameError
 from shipper.journal.letters import Chosen
 from shipper.journal.sqlite import SqliteJournal
 from shipper.tally import HOUR_MS, sum_to_hex
 
+SOCKET_NAME = "control.sock"
+"""Beside the journal, where a daemon is asked."""
 HOLD_SECS = 60.0
 """A copy that nobody finishes must not let the write-ahead log grow for ever; whoever copies longer asks again."""
+TOOK_TOO_LONG = "the copy took too long, and the journal went on: try again"
 MOST_EVENTS = 1000
 """In one answer, so that it stays some megabytes."""
 
@@ -32,15 +37,17 @@ class Operated(Protocol):
 
 
 class Desk:
-    """Answers. daemon: None where none runs."""
+    """Answers. daemon: None where none runs. hold_secs: how long the file stands still for a copy."""
 
-    def __init__(self, journal: SqliteJournal, daemon: Operated | None = None) -> None:
-        self._journal, self._daemon = journal, daemon
-        self._hold: asyncio.TimerHandle | None = None
+    def __init__(self, journal: SqliteJournal, daemon: Operated | None = None, *, hold_secs: float = HOLD_SECS) -> None:
+        self._journal, self._daemon, self._hold_secs = journal, daemon, hold_secs
+        self._holds: dict[str, asyncio.TimerHandle] = {}
+        self._holding = asyncio.Lock()
         self._answers: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
             "audit": self._audit,
             "backup.hold": self._backup_hold,
             "backup.release": self._backup_release,
+            "checkpoint.import": self._checkpoint_import,
             "checkpoint.set": self._checkpoint_set,
             "checkpoints": self._checkpoints,
             "dead.export": self._dead_export,
@@ -106,6 +113,10 @@ class Desk:
                 "start": source.start,
                 "horizon": source.horizon,
                 "stored": source.stored,
+                "lanes": {
+                    sink: {"lag": lane.lag + lane.queue_last - lane.queue_position}
+                    for sink, lane in source.lanes.items()
+                },
             }
             for source in self._journal.figures.sources.values()
         ]
@@ -119,6 +130,37 @@ class Desk:
         checkpoint = str(question["checkpoint"]).encode()
         await self._journal.set_checkpoint(name, checkpoint, question["audit"], question["who"])
         return {}
+
+    async def _checkpoint_import(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Each tenant's source resumes there; where the journal has no event yet, sources are made. All or none."""
+        known = {source.tenant: source for source in self._journal.figures.sources.values()}
+        for place in question["sources"]:
+            self._expect_importable(place, known.get(place["tenant"]))
+        for place in question["sources"]:
+            checkpoint = str(place["checkpoint"]).encode()
+            source = known.get(place["tenant"])
+            if source is None or source.checkpoint is None:
+                handle, _ = await self._journal.source(place["source"], place["tenant"])
+                await handle.begin(place["start"], checkpoint, min(place["horizon"], int(time.time() * 1000)))
+                await self._journal.audit(question["who"], place["audit"])
+            else:
+                await self._journal.set_checkpoint(source.name, checkpoint, place["audit"], question["who"])
+        return {}
+
+    def _expect_importable(self, place: Mapping[str, Any], known: SourceFigures | None) -> None:
+        sources = self._journal.figures.sources
+        if known is not None:
+            self._refuse_in_use(known.name)
+        elif self._daemon is not None:
+            raise UnknownNameError("operator", f"{place['tenant']} is new here: stop the daemon first")
+        elif place["source"] in sources:
+            of = sources[place["source"]].tenant
+            raise UnknownNameError("operator", f"{place['source']} is {of} here, not {place['tenant']}")
+        elif any(source.stored for source in sources.values()):
+            tenants = ", ".join(source.tenant for source in sources.values())
+            raise UnknownNameError(
+                "operator", f"the journal knows no tenant {place['tenant']} (it knows: {tenants}), and is not empty"
+            )
 
     async def _forget(self, question: Mapping[str, Any]) -> dict[str, int]:
         self._refuse_in_use(question["name"])
@@ -186,26 +228,31 @@ class Desk:
 
     # -- backup --------------------------------------------------------------------------------------------------------
 
-    async def _backup_hold(self, _question: Mapping[str, Any]) -> dict[str, float]:
-        """The file stands still for a minute; to be asked again meanwhile by who needs longer."""
-        if self._hold is None:
-            await self._journal.hold()
-        else:
-            self._hold.cancel()
-        self._hold = asyncio.get_running_loop().call_later(HOLD_SECS, self._let_go)
-        return {"secs": HOLD_SECS}
+    async def _backup_hold(self, question: Mapping[str, Any]) -> dict[str, str]:
+        """The file stands still for a minute; to be asked again meanwhile, with its name, by who needs longer."""
+        async with self._holding:  # whoever comes second begins to copy when the first one's file stands still, too
+            hold = question.get("hold") or secrets.token_hex(8)
+            if hold in self._holds:
+                self._holds.pop(hold).cancel()
+            elif "hold" in question:
+                raise UnknownNameError("operator", TOOK_TOO_LONG)
+            elif not self._holds:
+                await self._journal.hold()
+            self._holds[hold] = asyncio.get_running_loop().call_later(self._hold_secs, self._let_go, hold)
+        return {"hold": hold}
 
     async def _backup_release(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        if self._hold is None:
-            raise UnknownNameError("operator", "the copy took too long, and the journal went on: try again")
-        self._hold.cancel()
-        self._let_go()
+        if question["hold"] not in self._holds:
+            raise UnknownNameError("operator", TOOK_TOO_LONG)
+        self._holds[question["hold"]].cancel()
+        self._let_go(question["hold"])
         await self._journal.audit(question["who"], "backup")
         return {}
 
-    def _let_go(self) -> None:
-        self._hold = None
-        self._journal.let_go()
+    def _let_go(self, hold: str) -> None:
+        del self._holds[hold]
+        if not self._holds:
+            self._journal.let_go()
 
 
 def _chosen(question: Mapping[str, Any]) -> Chosen:

@@ -56,6 +56,17 @@ class Tls(BaseModel):
             context.load_cert_chain(self.cert_file, self.key_file)
         return context
 
+    def files(self) -> list[tuple[int, int, int] | None]:
+        """What tells the present files from others under the same names; None for one that can't be looked at."""
+        found: list[tuple[int, int, int] | None] = []
+        for path in (self.ca_file, self.cert_file, self.key_file):
+            try:
+                stat = path.stat() if path is not None else None
+            except OSError:
+                stat = None
+            found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino) if stat is not None else None)
+        return found
+
 
 class Proxy(str):
     """The setting `proxy`: an address, "none", or "" for the environment's.
@@ -108,14 +119,31 @@ class HttpClient:
     def __init__(self, *, proxy: str = "", tls: Tls | None = None, cookies: bool = False) -> None:
         self._proxy = proxy
         self._proxies: dict[str, str | None] = {}
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=64, ssl=(tls or Tls()).context()),
+        self._tls, self._cookies = tls or Tls(), cookies
+        self._files = self._tls.files()
+        self._session = self._new_session()
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=64, ssl=self._tls.context()),
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
             max_field_size=MAX_HEADER_BYTES,
-            cookie_jar=aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar(),
+            cookie_jar=aiohttp.CookieJar(unsafe=True) if self._cookies else aiohttp.DummyCookieJar(),
             headers={"User-Agent": "identity-log-shipper", "Accept-Encoding": "gzip"},
         )
+
+    async def _trust_anew(self) -> None:
+        """Where a file of `tls` was replaced since it was read, the next connection goes by the new one."""
+        files = self._tls.files()
+        if files == self._files:
+            return
+        try:
+            session = self._new_session()
+        except OSError:
+            return  # half written, perhaps: the next failure looks again
+        self._files, before, self._session = files, self._session, session
+        await before.close()
 
     def _proxy_to(self, target: URL) -> str | None:
         # Remembered, since looking through the environment costs as much as all else before the request is sent.
@@ -167,7 +195,10 @@ class HttpClient:
             note = f"no whole answer from {target.host} in {waited:.1f} s {_way(proxied=proxy is not None)}"
             raise HttpError("timeout", note) from None
         except (aiohttp.ClientError, IsalError, OSError, ValueError) as error:
-            raise _by_cause(error, str(target.host), proxied=proxy is not None) from None
+            failure = _by_cause(error, str(target.host), proxied=proxy is not None)
+            if failure.reason == "tls":
+                await self._trust_anew()
+            raise failure from None
 
 
 def _pieces(body: bytes | None) -> bytes | io.BytesIO | None:

@@ -100,6 +100,11 @@ class Plan:
         """So many refusals in a row that the configuration is wrong, and not the events."""
         return self._in_a_row >= self._max_in_a_row
 
+    @property
+    def held_back(self) -> list[Burial]:
+        """Refusals that are not settled yet, in order: a later delivery will prove that the destination works."""
+        return [burial for _, burial in sorted(self._refused.items())]
+
     def accept_dead(self, refusals: int) -> None:
         """A person says that so many more refusals are right: they are settled, and say nothing of the destination."""
         self._accepted = refusals

@@ -8,6 +8,7 @@ import asyncio
 import functools
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections import deque
@@ -57,7 +58,7 @@ class Received:
     body: bytes
 
 
-Step = Reply | Fault | Callable[[Received], Reply]
+Step = Reply | Fault | Callable[[Received], Reply | Fault]
 
 
 class _Server(web.Server):
@@ -83,15 +84,20 @@ class Destination:
 
     with Destination(["reset", Reply(503)], default=Reply(200, b"{}")) as destination:
         ...  # destination.url, destination.requests
+
+    tls: the server's side of it, for one that is spoken to by https.
     """
 
-    def __init__(self, script: Iterable[Step] = (), *, default: Step = EMPTY, port: int = 0) -> None:
+    def __init__(
+        self, script: Iterable[Step] = (), *, default: Step = EMPTY, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.script: deque[Step] = deque(script)
         self.default = default
         self.requests: list[Received] = []
         self.sent_bytes = 0
         """What `endless` got rid of before the other side hung up."""
         self._port = port
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> Self:
@@ -108,8 +114,8 @@ class Destination:
 
     @property
     def url(self) -> str:
-        """Where it listens: http, a free port of 127.0.0.1."""
-        return f"http://127.0.0.1:{self.port}"
+        """Where it listens: a port of 127.0.0.1."""
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     @property
     def port(self) -> int:
@@ -147,7 +153,7 @@ class Destination:
         )
         self._runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
         await site.start()
         self._port = self._runner.addresses[0][1]
 

@@ -18,6 +18,7 @@ request of each kind; 401, 403, 404 and redirects are `Unavailable`, since the e
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -29,12 +30,14 @@ from shipper.event import Batch
 from shipper.http import LOOPBACK, Answer, HttpClient, HttpError, Proxy, Tls, proxy_for, reason_of_status
 from shipper.reasons import Reason
 from shipper.retry import retry_after_secs
+from shipper.secret import Secret
 from shipper.shape import envelope
 
 ENTRY_POINTS = "shipper.sinks"
 MAX_ANSWER_BYTES = 64 * 1024
 """A destination's answer is a short JSON object; a longer one is a mistake or an attack."""
 MAX_DETAIL_BYTES = 1024
+SHORTEST_SECRET = 8
 
 
 class Unavailable(Exception):
@@ -254,7 +257,7 @@ class HttpSink(Sink):
         client = client or self._client
         assert client is not None, "open() comes before write()"  # noqa: S101  a caller's bug, not an input
         try:
-            return await client.exchange(
+            answer = await client.exchange(
                 request.method,
                 request.url,
                 headers=request.headers,
@@ -264,6 +267,17 @@ class HttpSink(Sink):
             )
         except HttpError as error:
             raise Unavailable(error.reason, str(error)) from None
+        return Answer(answer.status, answer.headers, self._without_secrets(answer.body))
+
+    def _without_secrets(self, body: bytes) -> bytes:
+        """A careless error page quotes the request's headers, and a refusal's words are kept with its dead letter."""
+        for _, value in self.config:
+            if isinstance(value, Secret):
+                with suppress(OSError):
+                    secret = value.get().encode()
+                    # A shorter one is no secret, but might well be a word of the answer's.
+                    body = body.replace(secret, b"**********") if len(secret) >= SHORTEST_SECRET else body
+        return body
 
 
 def check_url(url: str) -> str:

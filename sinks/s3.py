@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from shipper import Batch, BatchLimits, Origin, Rejected, Sink, SinkConfig, Unavailable, check_url
+from shipper import Batch, BatchLimits, Origin, Rejected, SinkConfig, Unavailable, check_url
+from sinks.s3_archive import S3Archive
 from sinks.s3_layout import Hour, Object, hours_of, object_of, path_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ MOST_CONFLICTS = 20
 """So many strangers' objects under the names of one: then something is wrong that more names don't heal."""
 
 PROBE = b'{"about":"Written by `shipper check` to prove that objects can be written here. It may be deleted."}\n'
+
+NOTHING = Batch(source=Origin("", "", "", ""), events=(), now=0)
+"""For what is asked of the store without events at hand."""
 
 T = TypeVar("T")
 
@@ -39,7 +43,7 @@ class S3Limits(BatchLimits):
     timeout_secs: float = Field(default=300.0, ge=0, le=86_400)
 
 
-class S3(Sink):
+class S3(S3Archive):
     """Puts objects. Delivered: the store has taken each object of the batch, or has it already."""
 
     replays_batches = True
@@ -111,8 +115,11 @@ class S3(Sink):
 
     async def probe(self) -> str:
         """Writes one small object, the same one each time for the same settings, and looks what may be done with it."""
-        nothing = Batch(source=Origin("", "", "", ""), events=(), now=0)
-        return await self._aside(nothing, self._try_out)
+        return await self._aside(NOTHING, self._try_out)
+
+    async def ask(self, question: Callable[["Store"], T]) -> T:
+        """The store's answer to what blocks, within one deadline. Raises as `write` does."""
+        return await self._aside(NOTHING, lambda: question(self._opened()))
 
     async def close(self) -> None:
         """Closes the connections; a thread that still waits for an answer ends by its own time limits."""
@@ -154,8 +161,9 @@ class S3(Sink):
         except Exception as error:  # noqa: BLE001  what it does not know, it raises again
             outcome = outcome_of(error, batch)
             _let_go(error)
-        if outcome.reason == "auth":
-            # A client keeps the credentials that it found, or did not find: the next one looks for them anew.
+        if outcome.reason in ("auth", "tls"):
+            # A client keeps the credentials that it found, or did not find, and the authorities: the next one looks
+            # for them anew.
             self._store = None
         return outcome
 
@@ -202,9 +210,10 @@ class S3(Sink):
 
     def key_of(self, batch: Batch, hour: Hour, number: int = 1) -> str:
         """Where an hour's object stands; number: 2, 3, … beside strangers' objects."""
-        return self._below_prefix(path_of(batch, hour, self.config.compression, number))
+        return self.below_prefix(path_of(batch, hour, self.config.compression, number))
 
-    def _below_prefix(self, path: str) -> str:
+    def below_prefix(self, path: str) -> str:
+        """The key of what stands at this path below the prefix."""
         return f"{self.config.prefix}/{path}" if self.config.prefix else path
 
     def object_of(self, batch: Batch, hour: Hour) -> Object:
@@ -216,7 +225,7 @@ class S3(Sink):
     def _try_out(self) -> str:
         # Another key or role makes another object, so that it is proven by a write, too.
         proven = self.config.model_dump_json(include={"role_arn", "sse", "kms_key_id", "storage_class"}).encode()
-        key = self._below_prefix(f"_probe/{hashlib.sha256(proven).hexdigest()[:16]}.jsonl")
+        key = self.below_prefix(f"_probe/{hashlib.sha256(proven).hexdigest()[:16]}.jsonl")
         wanted = Object.of(PROBE, {"content-sha256": hashlib.sha256(PROBE).hexdigest()})
         store = self._opened()
         # An object that is there from the last time takes one attempt, a new one two.
@@ -225,9 +234,9 @@ class S3(Sink):
                 "refused", "the store overwrites objects in spite of If-None-Match: exactly once can't be had there"
             )
         lacking = [] if self._may_read(store, key, wanted) else ["s3:GetObject"]
-        if not store.may_list(self._below_prefix("_probe/")):
+        if not store.may_list(self.below_prefix("_probe/")):
             lacking.append("s3:ListBucket")
-        warning = f"; WARNING: `shipper verify` also needs {' and '.join(lacking)}" if lacking else ""
+        warning = f"; WARNING: digests and `shipper verify` also need {' and '.join(lacking)}" if lacking else ""
         return f"bucket {self.config.bucket} takes objects and overwrites none{warning}"
 
     @staticmethod

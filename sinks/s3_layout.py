@@ -1,4 +1,4 @@
-"""Which objects a batch becomes in S3, and where they stand: pure functions of the batch.
+"""Which objects a batch becomes in S3, and where they stand: pure functions of the batch. And back: what a key says.
 
 `source=NAME/dt=YYYY-MM-DD/hour=HH/FIRST_LOG_ID-LAST_LOG_ID.jsonl.gz`, a layout that query engines read as partitions.
 """
@@ -7,14 +7,14 @@ import hashlib
 import re
 import sys
 from base64 import b64encode
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
 from typing import NamedTuple, Protocol
 
 import msgspec
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
-from shipper import Batch
+from shipper import Batch, Damaged, Stored
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -23,8 +23,16 @@ else:
 
 _GZIP_LEVEL, _ZSTD_LEVEL = 2, 3
 _LINES_AT_ONCE = 256
+_ISAL_ERROR: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # declared as an instance
+_UNPACK_BYTES = 1024 * 1024
 _ENDINGS = {"gzip": ".jsonl.gz", "zstd": ".jsonl.zst", "none": ".jsonl"}
 _SAFE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
+_KEY = re.compile(
+    r"source=(?P<source>[a-z][a-z0-9_]{0,30})/dt=(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})/hour=(?P<hour>[01][0-9]|2[0-3])"
+    r"/(?P<name>[0-9A-Za-z_-]{3,140})(?P<ending>\.jsonl(\.gz|\.zst)?)"
+)
+_BESIDE = re.compile(r"(-([2-9]|1[0-9]|20))?")
+_EVENTS, _SHA256 = re.compile(r"[1-9][0-9]{0,8}"), re.compile(r"[0-9a-f]{64}")
 
 
 class Hour(NamedTuple):
@@ -94,6 +102,100 @@ def safe_id(id_: str) -> str:
 
 def _ends(batch: Batch, hour: Hour) -> tuple[str, str]:
     return safe_id(batch.events[hour.indexes[0]].id), safe_id(batch.events[hour.indexes[-1]].id)
+
+
+# -- and back ----------------------------------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """What a key says. hour: of the events' time, in hours since 1970 UTC."""
+
+    source: str
+    hour: int
+    name: str
+    ending: str
+
+
+def place_of(path: str) -> Place | None:
+    """What a key below the prefix says; None: it is none of ours."""
+    parts = _KEY.fullmatch(path)
+    day = day_of(parts["day"]) if parts else None
+    if parts is None or day is None:
+        return None
+    hour = (day - date(1970, 1, 1)).days * 24 + int(parts["hour"])
+    return Place(parts["source"], hour, parts["name"], parts["ending"])
+
+
+def day_of(text: str) -> date | None:
+    """The day that is written so, YYYY-MM-DD; None: no day is."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if str(day) == text else None
+
+
+def stored_of(path: str, metadata: dict[str, str], written: int) -> Stored | None:
+    """What an object's key and metadata tell, where they agree; None: it is none of ours."""
+    place = place_of(path)
+    events, first, last, sha256 = (metadata.get(name, "") for name in ("events", "first", "last", "content-sha256"))
+    if place is None or not (_EVENTS.fullmatch(events) and _SHA256.fullmatch(sha256)):
+        return None
+    ends = f"{first}-{last}"
+    if not (_SAFE_ID.fullmatch(first) and _SAFE_ID.fullmatch(last) and place.name.startswith(ends)):
+        return None
+    if not _BESIDE.fullmatch(place.name[len(ends) :]):
+        return None
+    return Stored(path, place.hour, int(events), first, last, sha256, written)
+
+
+def lines_of(stored: Stored, pieces: Iterable[bytes], most_bytes: int) -> list[bytes]:
+    """An object's lines from its body. Raises Damaged where they are not what its metadata say."""
+    digest, lines, size, rest = hashlib.sha256(), list[bytes](), 0, b""
+    for text in _unpacked(stored.key, pieces):
+        digest.update(text)
+        size += len(text)
+        if size > most_bytes:
+            raise Damaged(f"{stored.key}: more than {most_bytes} bytes of lines, which no batch has")
+        *whole, rest = (rest + text).split(b"\n")
+        lines += whole
+    if digest.hexdigest() != stored.sha256:
+        raise Damaged(f"{stored.key}: the lines are not those of its content-sha256")
+    if rest or len(lines) != stored.events:
+        raise Damaged(f"{stored.key}: {len(lines)} lines, where its metadata say {stored.events} events")
+    return lines
+
+
+def _unpacked(key: str, pieces: Iterable[bytes]) -> Iterable[bytes]:
+    """The lines, some at a time, so that a body that unfolds to gigabytes is noticed before it did."""
+    if key.endswith(".jsonl"):
+        yield from pieces
+        return
+    unpack: _Unpacker = (
+        igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP) if key.endswith(".gz") else zstd.ZstdDecompressor()
+    )
+    try:
+        for piece in pieces:
+            given = piece
+            while not unpack.eof:
+                yield unpack.decompress(given, _UNPACK_BYTES)
+                given = b""
+                if unpack.needs_input:
+                    break
+    except (_ISAL_ERROR, zstd.ZstdError, EOFError):
+        raise Damaged(f"{key}: it can't be decompressed") from None
+    if not unpack.eof:
+        raise Damaged(f"{key}: it is cut off")
+
+
+class _Unpacker(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
 class _Compressor(Protocol):

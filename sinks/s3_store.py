@@ -1,33 +1,22 @@
 """One bucket through boto3: the few calls that the S3 sink makes, and what their failures mean.
 
 Everything here blocks, and importing it takes boto3's time: for the sink's own threads. Amazon S3 docs: "Error
-responses" (the codes), "PutObject"; boto3 docs: "Credentials", "Clients" (which threads may share).
+responses" (the codes), "PutObject"; boto3 docs: "Clients" (which threads may share).
 """
 
-import logging
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
-import boto3
 import botocore.exceptions as failures
-import botocore.session
-from botocore.config import Config
-from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from shipper import Answer, Batch, HttpSink, Reason, Rejected, SinkConfig, Unavailable
+from sinks.s3_client import client_for
 
-CONNECT_SECS = 10.0
 MAX_PROBE_BYTES = 4096
-
-# At debug level, botocore logs the bodies that it sends.
-logging.getLogger("botocore").setLevel(logging.WARNING)
-
-_MODELS: Final = create_loader()
-"""boto3's descriptions of services, read once for all clients: reading them is most of what making a client takes."""
+PIECE_BYTES = 256 * 1024
 
 _CODES: Final[dict[str, tuple[Reason, str]]] = {
     "AccessDenied": ("forbidden", "this is not allowed to these credentials, or the bucket's owner is another"),
@@ -41,6 +30,7 @@ _CODES: Final[dict[str, tuple[Reason, str]]] = {
     "IncompleteBody": ("bad_answer", "the body was cut off on its way"),
     "InvalidAccessKeyId": ("auth", "the access key is not known"),
     "InvalidClientTokenId": ("auth", "the access key is not known"),
+    "InvalidObjectState": ("refused", "the object is in an archive tier: restore it first"),
     "InvalidDigest": ("bad_answer", "the body was changed on its way"),
     "InvalidToken": ("auth", "the session's token is not valid"),
     "NoSuchBucket": ("not_found", "there is no bucket of this name"),
@@ -69,6 +59,7 @@ _CAUSES: Final[tuple[tuple[type[BaseException], Reason, str], ...]] = (
     (failures.ReadTimeoutError, "timeout", "no answer in time"),
     (failures.EndpointConnectionError, "unreachable", "no connection"),
     (failures.HTTPClientError, "unreachable", "the connection was lost"),
+    (failures.IncompleteReadError, "unreachable", "the answer broke off"),
     (ResponseParserError, "bad_answer", "no answer of an S3 store"),
     (failures.NoCredentialsError, "auth", "no credentials are found"),
     (failures.PartialCredentialsError, "auth", "the credentials are incomplete"),
@@ -85,12 +76,36 @@ _CAUSES: Final[tuple[tuple[type[BaseException], Reason, str], ...]] = (
 )
 
 
+class Listing(NamedTuple):
+    """One answer of LIST: keys with the time when each was written (ms since 1970 UTC), folders, where to go on."""
+
+    keys: dict[str, int]
+    folders: list[str]
+    more: str
+
+
+class Pieces:
+    """An object's body, piece by piece; to be closed, else its connection stays open."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Reads on where it was left."""
+        while piece := self._body.read(PIECE_BYTES):
+            yield piece
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+        self._body.close()
+
+
 class Store:
     """The bucket of a sink's settings. Raises botocore's errors, for `outcome_of`, and PermissionError for reads."""
 
     def __init__(self, config: SinkConfig) -> None:
         settings: Any = config
-        self._client = _client(settings)
+        self._client = client_for(settings)
         self._where = {"Bucket": settings.bucket}
         if settings.expected_bucket_owner:
             self._where["ExpectedBucketOwner"] = settings.expected_bucket_owner
@@ -101,7 +116,9 @@ class Store:
         }
         self._how = {name: value for name, value in how.items() if value}
 
-    def put(self, key: str, body: bytes, checksum: str, metadata: Mapping[str, str]) -> bool:
+    def put(
+        self, key: str, body: bytes, checksum: str, metadata: Mapping[str, str], kind: str = "application/x-ndjson"
+    ) -> bool:
         """Writes an object unless one of this key is there, which is False. checksum: base64 of the body's SHA-256."""
         try:
             answer = self._client.put_object(
@@ -112,7 +129,7 @@ class Store:
                 # A checksum of the client's own making would travel behind the body, in a form that not every store
                 # takes out again.
                 ChecksumSHA256=checksum,
-                ContentType="application/x-ndjson",
+                ContentType=kind,
                 Metadata=metadata,
                 IfNoneMatch="*",
             )
@@ -120,8 +137,7 @@ class Store:
             if _status(error) == 412:
                 return False
             raise
-        if not answer.get("ETag"):
-            raise Unavailable("bad_answer", "HTTP 200 without an ETag: no answer of an S3 store")
+        _must_have(answer, "ETag")
         return True
 
     def metadata_of(self, key: str) -> dict[str, str]:
@@ -133,6 +149,44 @@ class Store:
         body = self._read(self._client.get_object, Key=key)["Body"]
         with body:
             return bytes(body.read(MAX_PROBE_BYTES))
+
+    def pieces_of(self, key: str) -> tuple[dict[str, str], "Pieces"] | None:
+        """An object's metadata and its body, piece by piece; None: it is not there. Raises PermissionError."""
+        try:
+            answer = self._read(self._client.get_object, Key=key)
+        except failures.ClientError as error:
+            if _absent(error):
+                return None
+            raise
+        pieces = Pieces(answer["Body"])
+        if not answer.get("ETag"):
+            pieces.close()
+        _must_have(answer, "ETag")
+        return dict(answer["Metadata"]), pieces
+
+    def metadata_if_there(self, key: str) -> dict[str, str] | None:
+        """An object's metadata; None: it is not there, or not any more. Raises PermissionError."""
+        try:
+            answer = self._read(self._client.head_object, Key=key)
+        except failures.ClientError as error:
+            if _absent(error):
+                return None
+            raise
+        _must_have(answer, "ETag")
+        return dict(answer["Metadata"])
+
+    def listing(self, prefix: str, more: str = "", *, folders: bool = False) -> Listing:
+        """The next keys that begin so, or the folders among them. Raises PermissionError where that may not be read."""
+        ways = {"Delimiter": "/"} if folders else {}
+        if more:
+            ways["ContinuationToken"] = more
+        answer = self._read(self._client.list_objects_v2, Prefix=prefix, **ways)
+        _must_have(answer, "Name")
+        return Listing(
+            {one["Key"]: int(one["LastModified"].timestamp() * 1000) for one in answer.get("Contents", [])},
+            [one["Prefix"] for one in answer.get("CommonPrefixes", [])],
+            answer.get("NextContinuationToken", "") if answer.get("IsTruncated") else "",
+        )
 
     def may_list(self, prefix: str) -> bool:
         """Whether keys may be listed."""
@@ -150,9 +204,20 @@ class Store:
         try:
             return call(**self._where, **arguments)
         except failures.ClientError as error:
-            if _status(error) == 403:
+            # What is wrong with the credentials themselves has a code that says so.
+            if _status(error) == 403 and _CODES.get(_code(error), ("forbidden", ""))[0] == "forbidden":
                 raise PermissionError from None
             raise
+
+
+def _must_have(answer: Mapping[str, Any], name: str) -> None:
+    """A proxy's login page would pass for an empty bucket, or for an object without metadata."""
+    if not answer.get(name):
+        raise Unavailable("bad_answer", f"HTTP 200 without {name}: no answer of an S3 store")
+
+
+def _absent(error: failures.ClientError) -> bool:
+    return _status(error) == 404 and _code(error) in ("", "NoSuchKey", "NotFound")
 
 
 def outcome_of(error: Exception, batch: Batch) -> Unavailable | Rejected:
@@ -176,7 +241,8 @@ def _by_code(error: failures.ClientError, batch: Batch) -> Unavailable | Rejecte
     if isinstance(outcome, Rejected):
         return outcome
     reason, text = _CODES.get(code, (outcome.reason, ""))
-    if "if-none-match" in " ".join(map(str, details.values())).lower():
+    # A store in trouble may quote the request's headers, too.
+    if status in (400, 501) and "if-none-match" in " ".join(map(str, details.values())).lower():
         reason, text = "refused", "the store can't write conditionally (If-None-Match), which exactly once needs"
     elif not text and status == 409:
         reason, text = "server_error", "another operation is under way"
@@ -199,77 +265,3 @@ def _region_of(region: str) -> str:
 
 def _status(error: failures.ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-# -- the client --------------------------------------------------------------------------------------------------------
-
-
-def _client(settings: Any) -> Any:
-    session = _session(settings)
-    if settings.role_arn:
-        session = _in_role(session, settings)
-    client = boto3.Session(botocore_session=session, region_name=settings.region or None).client(
-        "s3", endpoint_url=settings.endpoint_url or None
-    )
-    client.meta.events.register("before-call.s3", _stay_here)
-    return client
-
-
-def _session(settings: Any) -> botocore.session.Session:
-    """A session whose every client, those that fetch credentials included, has our network settings."""
-    session = botocore.session.get_session()
-    session.register_component("data_loader", _MODELS)
-    session.set_default_client_config(_network(settings))
-    if settings.region:
-        session.set_config_variable("region", settings.region)
-    if settings.tls.ca_file is not None:
-        session.set_config_variable("ca_bundle", str(settings.tls.ca_file))
-    return session
-
-
-def _network(settings: Any) -> Config:
-    request, tls = settings.request, settings.tls
-    proxies = {"none": {}, "": None}.get(settings.proxy, {"http": settings.proxy, "https": settings.proxy})
-    return Config(
-        # Trying again is delivery's part.
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        connect_timeout=min(CONNECT_SECS, request.timeout_secs),
-        read_timeout=request.timeout_secs,
-        max_pool_connections=2 * request.concurrency,
-        proxies=proxies,
-        client_cert=(str(tls.cert_file), str(tls.key_file or tls.cert_file)) if tls.cert_file else None,
-        # The bucket in the path, not in the host's name, which other stores' certificates and DNS seldom know.
-        s3={"addressing_style": "path"} if settings.endpoint_url else None,
-        response_checksum_validation="when_required",
-        user_agent_extra="identity-log-shipper",
-    )
-
-
-def _in_role(session: botocore.session.Session, settings: Any) -> botocore.session.Session:
-    """A session whose credentials are those of the role, renewed before they expire."""
-    own = session.get_credentials()
-    if own is None:
-        raise failures.NoCredentialsError
-    more = {"RoleSessionName": "identity-log-shipper"}
-    if settings.external_id:
-        more["ExternalId"] = settings.external_id
-    fetcher = AssumeRoleCredentialFetcher(session.create_client, own, settings.role_arn, extra_args=more)
-    credentials = DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role")
-    role = _session(settings)
-    role.register_component("credential_provider", _Found(credentials))
-    return role
-
-
-class _Found:
-    """botocore's resolver of credentials, where they are known."""
-
-    def __init__(self, credentials: Any) -> None:
-        self._credentials = credentials
-
-    def load_credentials(self) -> Any:
-        return self._credentials
-
-
-def _stay_here(context: dict[str, Any], **_: object) -> None:
-    # By itself the client asks where the bucket is and repeats the request there, outside of every retry setting.
-    context.setdefault("s3_redirect", {})["redirected"] = True

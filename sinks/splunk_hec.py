@@ -166,7 +166,13 @@ class SplunkHec(HttpSink):
                 rest = self.judge(part, answer) or rest
             except Rejected as rejected:
                 raise _within(batch, first, part, rejected) from None
-            ids.add(self._ack_id(answer))
+            id_ = self._ack_id(answer)
+            # One answer about an id can't confirm two bodies: the counting began anew behind the first one, which may
+            # be gone.
+            if id_ in ids:
+                note = "the same ackId twice: Splunk was restarted, or its load balancer has no sticky sessions"
+                raise Unavailable("unacknowledged", f"{note}: sending all again")
+            ids.add(id_)
         return ids, rest
 
     def _parts(self, batch: Batch) -> list[tuple[int, Batch]]:

@@ -499,15 +499,15 @@ class Store:
         source = self._id(name)
         stored, trimmed = self._db.rows("SELECT next - 1, trimmed FROM source WHERE id = ?", source)[0]
         oldest = self._pages.columns(source, trimmed + 1, trimmed + 1)[1]
-        found: list[tuple[int, Event]] = []
         number = max(after, trimmed)
-        for _ in range(PAGES_PER_LOOK):
-            if number >= stored or len(found) >= limit:
+        found: list[tuple[int, Event]] = []
+        for first, last, touched in self._pages.touching(source, number, since, until, PAGES_PER_LOOK):
+            if touched:
+                events = self._pages.behind(source, first - 1, last - first + 1)
+                found += [(first + i, event) for i, event in enumerate(events) if since <= event.time < until]
+            number = last
+            if len(found) >= limit:
                 break
-            for event in self._pages.behind(source, number, limit):
-                number += 1
-                if since <= event.time < until:
-                    found.append((number, event))
         return found, number if number < stored else None, oldest[0] if oldest else None
 
     def settled(self) -> list[Settled]:

@@ -126,6 +126,16 @@ class StoredPages:
             for offset in range(max(0, position + 1 - first), len(ids)):
                 yield first + offset, ids[offset], time_at(times, offset)
 
+    def touching(self, source: int, number: int, since: int, until: int, pages: int) -> Iterator[tuple[int, int, bool]]:
+        """The first and last event of each page behind a number, so many pages, and whether any is of this time (ms)."""
+        for first, count, times in self._db.rows(
+            "SELECT first, count, times" + FROM_PAGE_WITH + " LIMIT ?", source, source, number + 1, pages
+        ):
+            if first + count - 1 > number:
+                moments = [time_at(times, offset) for offset in range(count)]
+                touched = any(since <= moment < until for moment in moments)
+                yield max(first, number + 1), first + count - 1, touched
+
     def look_into(self, source: int, first: int) -> None:
         """Raises JournalDamagedError where a page can't be read."""
         times, idx, body = self._db.rows(

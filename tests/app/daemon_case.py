@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,10 +69,10 @@ class Daemon:
             f'[sinks.console]\ntype = "stdout"\n{common}{extra}'
         )
 
-    def start(self, *words: str, stdout: int = subprocess.PIPE) -> None:
-        """Starts it and reads what it prints."""
+    def start(self, *words: str, stdout: int = subprocess.PIPE, before: Sequence[str] = ()) -> None:
+        """Starts it and reads what it prints. before: words before its command."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "shipper", "run", "--config", str(self.config), *words],
+            [*before, sys.executable, "-m", "shipper", "run", "--config", str(self.config), *words],
             stdout=stdout,
             stderr=subprocess.PIPE,
             env=environ(),

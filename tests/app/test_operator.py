@@ -206,6 +206,33 @@ def test_a_forgotten_source_begins_anew(tmp_path: Path, tenant: Running) -> None
         assert list(map(raw_of, daemon.lines)) == issued(tenant)
 
 
+def test_status_names_gaps_and_requeued_dead_letters_only_where_there_are_some(tmp_path: Path) -> None:
+    source: dict[str, Any] = {
+        "source": "acme",
+        "state": "running",
+        "events": 1,
+        "lag_seconds": 0.0,
+        "retention_headroom_seconds": None,
+        "retention_gaps": 2,
+    }
+    lane = {**source, "sink": "siem", "delivered": 1, "lag_events": 0, "dead_letters": 4, "queued": 1, "requeued": 3}
+    quiet = {**lane, "sink": "[b]console[/]", "queued": 0, "requeued": 0}
+    with Destination() as answers:
+        daemon = Daemon(tmp_path, "http://127.0.0.1:9", "")
+        listen = answers.url.removeprefix("http://")
+        daemon.config.write_text(daemon.config.read_text().replace("127.0.0.1:0", listen))
+        answers.default = Reply(200, json.dumps({"sources": [source], "lanes": [lane, quiet]}).encode())
+        full = daemon.command("status")
+        assert (full.returncode, full.stdout.splitlines()[-2:]) == (
+            0,
+            [
+                "acme: 2 gaps: the source's retention ran out before a poll",
+                "acme → siem: of the requeued dead letters 1 wait, 3 were delivered",
+            ],
+        )
+        assert "[b]console[/]" in full.stdout
+
+
 def test_the_schema_knows_the_example_and_refuses_what_the_program_refuses() -> None:
     schema = json.loads(command("config", "schema").stdout)
     validator = jsonschema.Draft202012Validator(schema)

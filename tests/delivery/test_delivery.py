@@ -227,7 +227,7 @@ async def test_position_and_dead_letters_move_together_or_not_at_all(tmp_path: P
         def look() -> None:
             seen.append((lane.figures.position, lane.figures.dead_kept))
             if len(seen) == 3:
-                lane.journal._store._dead_max_bytes = 10**6
+                lane.journal._store._letters._max_bytes = 10**6
 
         lane.during_wait = look
         await lane.deliver()

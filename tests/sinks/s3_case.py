@@ -96,8 +96,8 @@ class Bucket:
         self.client.put_object(Bucket=self.name, Key=key, Body=body)
 
     def lines(self) -> dict[str, list[bytes]]:
-        """Key → lines, of every object but the probe's."""
-        return {key: lines_of(key, self.get(key)["Body"]) for key in self.keys() if "/_probe/" not in key}
+        """Key → lines, of every object but the probe's and the digests."""
+        return {key: lines_of(key, self.get(key)["Body"]) for key in self.keys() if "/_" not in key}
 
     def numbers(self) -> dict[str, list[int]]:
         """The numbers of our events in each object, by the key without prefix, folders before the day, and ids."""

@@ -122,7 +122,7 @@ async def test_the_probe_proves_writing_reading_and_listing_and_leaves_one_objec
 async def test_the_probe_says_what_verify_would_lack(bucket: Bucket, aws: Callable[..., None]) -> None:
     aws(PUT_ONLY)
     assert (await probed(sink_of(bucket))).endswith(
-        "WARNING: `shipper verify` also needs s3:GetObject and s3:ListBucket"
+        "WARNING: digests and `shipper verify` also need s3:GetObject and s3:ListBucket"
     )
 
 

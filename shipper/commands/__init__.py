@@ -1,0 +1,92 @@
+"""The commands, a module for each family, and what they share. Nothing heavy is loaded before it is used."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from shipper.exit_status import BUG, IN_USE, IO_FAILED, USAGE, WRONG_CONFIG
+
+if TYPE_CHECKING:
+    from shipper.config import Settings
+    from shipper.journal import JournalError
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="The configuration [else $SHIPPER_CONFIG, else /etc/shipper/config.toml].",
+)
+yes_option = click.option("--yes", is_flag=True, help="Do it.")
+
+
+def fail(status: int, *lines: str) -> NoReturn:
+    """Ends with a status, after one clear line a problem on stderr."""
+    for line in lines:
+        click.echo(f"shipper: {line}", err=True)
+    raise SystemExit(status)
+
+
+def settings_of(config_file: Path | None, *, say: bool = True) -> "Settings":
+    """The settings, or the end of the program with every problem named."""
+    from shipper.config import ConfigError, load
+
+    try:
+        settings = load(config_file, os.environ)
+    except ConfigError as error:
+        fail(WRONG_CONFIG, str(error))
+    if say:
+        click.echo(f"shipper: using {settings.file}", err=True)
+    return settings
+
+
+def run_async(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
+    """Runs the coroutine to its exit status, with the journal's errors as one line each, and ends the process."""
+    from shipper.app import leave
+    from shipper.delivery import place_of
+    from shipper.journal import JournalError
+
+    async def to_the_end() -> None:
+        try:
+            status = await work()
+        except JournalError as error:
+            click.echo(f"shipper: {error}", err=True)
+            status = _status_of(error)
+        except BrokenPipeError:
+            # Whoever read our output has gone; what is left of it must not fail once more at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = IO_FAILED
+        except Exception as error:  # noqa: BLE001  the last line of defence: type and place, never a message
+            click.echo(f"shipper: a bug: {place_of(error)}", err=True)
+            status = BUG
+        leave(status)
+
+    asyncio.run(to_the_end())
+    raise SystemExit(BUG)
+
+
+def _status_of(error: "JournalError") -> int:
+    from shipper.journal import JournalInUseError, UnknownNameError, WrongTenantError
+
+    statuses: dict[type[JournalError], int] = {
+        JournalInUseError: IN_USE,
+        WrongTenantError: WRONG_CONFIG,
+        UnknownNameError: USAGE,
+    }
+    return statuses.get(type(error), IO_FAILED)
+
+
+def who() -> str:
+    """Who types this, for the audit list: the process's user, and who became that one by sudo."""
+    import pwd
+
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"user {os.getuid()}"  # a container's
+    former = os.environ.get("SUDO_USER", name)
+    return name if former == name else f"{name}, by sudo of {former[:64]}"

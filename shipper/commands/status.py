@@ -1,0 +1,136 @@
+"""`shipper status` and `shipper retry`: for a daemon that runs."""
+
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shipper.commands import config_option, run_async, settings_of
+from shipper.exit_status import NO_DAEMON, OK, UNDONE, USAGE
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from shipper.config import Settings
+
+
+@click.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="The whole status as JSON.")
+def status(config_file: Path | None, *, as_json: bool) -> None:
+    """How the running daemon is doing; 1 when something is wrong."""
+    raise SystemExit(_status(settings_of(config_file, say=not as_json), as_json=as_json))
+
+
+def _status(settings: "Settings", *, as_json: bool) -> int:
+    import json
+
+    from shipper.commands.shown import console
+
+    try:
+        found = _got(_listener(settings), "/api/status")
+    except (OSError, HTTPException, ValueError):
+        return _no_daemon(settings)
+    wrong = [part for part in (*found["sources"], *found["lanes"]) if part["state"] not in ("running", "disabled")]
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        out = console()
+        _print_tables(out, found)
+        _print_remarks(out, found)
+        _print_troubles(out, wrong)
+    return UNDONE if wrong else OK
+
+
+def _no_daemon(settings: "Settings") -> int:
+    click.echo(f"shipper: no daemon answers for {settings.state_dir}: is it running?", err=True)
+    return NO_DAEMON
+
+
+def _print_tables(out: "Console", found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from shipper.commands.shown import span
+
+    sources = Table("source", "state", "stored", "behind", "retention left")
+    for source in found["sources"]:
+        behind, left = span(source["lag_seconds"]), span(source["retention_headroom_seconds"])
+        sources.add_row(source["source"], source["state"], str(source["events"]), behind, left)
+    out.print(sources)
+    lanes = Table("lane", "state", "delivered", "waiting", "behind", "dead letters")
+    for lane in found["lanes"]:
+        counts = str(lane["delivered"]), str(lane["lag_events"]), span(lane["lag_seconds"]), str(lane["dead_letters"])
+        lanes.add_row(_name(lane), lane["state"], *counts)
+    out.print(lanes)
+
+
+def _print_remarks(out: "Console", found: dict[str, Any]) -> None:
+    """What is not trouble now, but must not be overlooked."""
+    for source in found["sources"]:
+        if source.get("retention_gaps"):
+            out.print(f"{_name(source)}: {source['retention_gaps']} gaps: the source's retention ran out before a poll")
+    for lane in found["lanes"]:
+        queued, requeued = lane.get("queued", 0), lane.get("requeued", 0)
+        if queued or requeued:
+            out.print(f"{_name(lane)}: of the requeued dead letters {queued} wait, {requeued} were delivered")
+
+
+def _print_troubles(out: "Console", wrong: list[dict[str, Any]]) -> None:
+    from shipper.commands.shown import span
+
+    for part in wrong:
+        out.print(f"{_name(part)}: {part['state']} for {span(part['for_seconds'])}: {part['reason']}: {part['note']}")
+        out.print(f"  {part['do']}")
+
+
+def _name(part: dict[str, Any]) -> str:
+    return f"{part['source']} → {part['sink']}" if "sink" in part else str(part["source"])
+
+
+def _got(connection: HTTPConnection, path: str) -> Any:
+    import json
+
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise ValueError(f"HTTP {answer.status}")
+        return json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def _listener(settings: "Settings") -> HTTPConnection:
+    """Reading goes over admin.listen; where there is none, over the operator's socket."""
+    from shipper.ask import UnixConnection, socket_of
+
+    if not settings.admin.listen:
+        return UnixConnection(socket_of(settings))
+    host, _, port = settings.admin.listen.rpartition(":")
+    host = host.strip("[]").replace("0.0.0.0", "127.0.0.1")  # noqa: S104  asks there, does not listen
+    return HTTPConnection(host, int(port), timeout=10)
+
+
+@click.command()
+@click.argument("name", default="")
+@config_option
+@click.option("--accept-dead", default=0, help="So many more refused events are right: make them dead letters.")
+def retry(name: str, config_file: Path | None, accept_dead: int) -> None:
+    """Make what waits or is held try at once: the source or sink NAME, or all."""
+    settings = settings_of(config_file)
+    run_async(lambda: _retry(settings, name, accept_dead))
+
+
+async def _retry(settings: "Settings", name: str, accept_dead: int) -> int:
+    from shipper.ask import asked, listens, socket_of
+
+    path = socket_of(settings)
+    if not listens(path):
+        return _no_daemon(settings)
+    found = asked(path, "retry", {"name": name, "accept_dead": accept_dead})
+    if not found["woken"]:
+        click.echo(f"shipper: nothing of the name {name!r} is running", err=True)
+        return USAGE
+    click.echo(f"{found['woken']} sources and lanes try now")
+    return OK

@@ -1,0 +1,29 @@
+"""Times as they are typed."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    _Base = click.ParamType[int]
+else:
+    _Base = click.ParamType
+
+
+class Moment(_Base):
+    """A time with its zone, as milliseconds since 1970 UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Fails with one line where it is none."""
+        if isinstance(value, int):
+            return value
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail("must be a time like 2026-11-01T00:00:00Z", param, ctx)
+        if at.tzinfo is None:
+            self.fail("must say its time zone: add Z for UTC, or an offset like +01:00", param, ctx)
+        return int(at.timestamp() * 1000)

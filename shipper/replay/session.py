@@ -1,0 +1,194 @@
+"""`shipper replay`: from what an operator typed to what is printed."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from shipper.archive import Archive
+from shipper.ask import Ask
+from shipper.config import Settings
+from shipper.exit_status import IO_FAILED, OK, UNDONE
+from shipper.journal import UnknownNameError
+from shipper.replay.archived import ArchiveSupply
+from shipper.replay.missing import Missing, Wanted
+from shipper.replay.names import archive_for, opened, source_named, sources_of
+from shipper.replay.run import Order, Outcome, Replay, choose
+from shipper.replay.supply import PAGE_SECS, JournalSupply, SourceSupply, Supply, SupplyError, Using, moment
+from shipper.sink import Fatal, Sink
+from shipper.tally import HOUR_MS
+from shipper.verify.run import read_books
+
+LISTED = 20
+"""So many refused events are named on the terminal."""
+PROGRESS_FOLDER = "replay"
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What was typed. source, archive: "" for the only one. using: None for the first that has everything.
+
+    page_secs: between two pages of the source. who: types it.
+    """
+
+    to: str
+    since: int
+    until: int
+    source: str = ""
+    using: Using | None = None
+    archive: str = ""
+    rate: float = 0.0
+    resume: Path | None = None
+    page_secs: float = PAGE_SECS
+    who: str = ""
+
+
+async def replay_all(settings: Settings, ask: Ask, request: Request) -> int:
+    """Replays each of the sources in question. Returns the exit status; raises UnknownNameError."""
+    sources = sources_of(settings, request.to, request.source)
+    if request.resume is not None and len(sources) > 1:
+        raise UnknownNameError("operator", "--resume is for one source: say --source NAME")
+    status = OK
+    async with opened(settings, request.to) as sink:
+        for source in sources:
+            status = max(status, await _replay_one(settings, ask, request, source, sink))
+    return status
+
+
+async def _replay_one(settings: Settings, ask: Ask, request: Request, source: str, sink: Sink) -> int:
+    archive = archive_for(settings, source, request.archive, but=request.to)
+    file = request.resume or _place(settings, request, source)
+    order = Order(source, request.to, request.since, request.until, request.rate, file, request.who)
+    try:
+        begun = Replay.begun(order)
+    except ValueError as error:
+        raise UnknownNameError("operator", str(error)) from None
+    try:
+        async with supplies_for(settings, ask, source, request.to, archive, request.page_secs) as supplies:
+            supply = await _supply(supplies, order, request.using, begun.using if begun else None)
+            going_on = f", going on behind {begun.delivered} events" if begun and begun.using == supply.using else ""
+            say(f"{order.words} using the {supply.using}{going_on}")
+            outcome = await _run(settings, ask, order, sink, supply)
+    except SupplyError as error:
+        say(str(error))
+        return UNDONE
+    except Fatal as error:
+        say(str(error))
+        return IO_FAILED
+    except OSError as error:
+        say(f"{error.filename or file}: {error.strerror}")
+        return IO_FAILED
+    return _told(order, outcome)
+
+
+async def _supply(supplies: list[Supply], order: Order, using: Using | None, begun: Using | None) -> Supply:
+    if using is not None:
+        supplies = [supply for supply in supplies if supply.using == using]
+    supplies.sort(key=lambda supply: supply.using != begun)
+    return await choose(supplies, order, say, forced=using is not None)
+
+
+async def _run(settings: Settings, ask: Ask, order: Order, sink: Sink, supply: Supply) -> Outcome:
+    missing = None
+    if isinstance(sink, Archive):
+        books = await read_books(ask, order.source, order.sink)
+        still_open = sorted(
+            h for h in books.stored if order.since // HOUR_MS <= h < order.until / HOUR_MS and books.open(h)
+        )
+        if still_open:
+            first = moment(still_open[0] * HOUR_MS)
+            say(f"left to the lane itself, which is still at it: {len(still_open)} hours, the first {first}")
+        missing = Missing(sink, order.source, Wanted(open=books.open))
+    with progress_bar(order.words) as tell:
+        replay = Replay(
+            order,
+            source_named(settings, order.source),
+            sink,
+            ask,
+            missing=missing,
+            tell=lambda delivered, refused, skipped: tell(delivered + refused + skipped, None),
+            stop_within_secs=settings.shutdown_secs,
+        )
+        with stopped_by_signals(replay.stop):
+            return await replay.run(supply)
+
+
+def _told(order: Order, outcome: Outcome) -> int:
+    there = f", {outcome.skipped} were there already" if outcome.skipped else ""
+    say(f"{outcome.delivered} events of {order.source} delivered to {order.sink}{there}")
+    for id_, reason in outcome.listed[:LISTED]:
+        say(f"refused ({reason}): {ascii(id_)[1:-1]}")
+    if outcome.refused:
+        say(f"{outcome.refused} events were refused; all are named in {outcome.note or 'the lines above'}")
+    if outcome.untold:
+        say(f"{outcome.untold} of them are not counted as replayed: nobody answered for the journal")
+    if not outcome.complete:
+        say("stopped before the end: the same command goes on from here")
+    return OK if outcome.complete and not outcome.refused else UNDONE
+
+
+@asynccontextmanager
+async def supplies_for(
+    settings: Settings, ask: Ask, source: str, sink: str, archive: str, page_secs: float
+) -> AsyncIterator[list[Supply]]:
+    """Journal, source, archive, in this order, for what goes to a sink. archive: "" for none."""
+    books = await read_books(ask, source, sink)
+    config = source_named(settings, source)
+    found: list[Supply] = [
+        JournalSupply(ask, source, books.stored, books.began_ms),
+        SourceSupply(source, config, page_secs=page_secs),
+    ]
+    if not archive:
+        yield found
+        return
+    async with opened(settings, archive) as reading:
+        assert isinstance(reading, Archive), "only archives are named here"  # noqa: S101
+        yield [*found, ArchiveSupply(reading, source, books.stored)]
+
+
+def _place(settings: Settings, request: Request, source: str) -> Path:
+    """Where the progress is kept, unless the operator says where. Raises UnknownNameError."""
+    folder = settings.state_dir / PROGRESS_FOLDER
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UnknownNameError("operator", f"{folder}: {error.strerror}: say --resume FILE") from None
+    return folder / f"{source}-{request.to}-{request.since}-{request.until}.json"
+
+
+def say(line: str) -> None:
+    """One line for the operator, on stderr."""
+    click.echo(f"shipper: {line}", err=True)
+
+
+@contextmanager
+def progress_bar(words: str) -> Iterator[Callable[[int, int | None], None]]:
+    """On stderr where that is a terminal. What it yields takes what is done, and all there is to do where known."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(words, total=None)
+        yield lambda done, all_: bar.update(task, completed=done, total=all_)
+
+
+@contextmanager
+def stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM ask for an end with manners; a second one ends it at once."""
+    loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+
+    def asked(number: int) -> None:
+        loop.remove_signal_handler(number)
+        stop.set()
+
+    for number in numbers:
+        loop.add_signal_handler(number, asked, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

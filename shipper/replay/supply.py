@@ -1,0 +1,205 @@
+"""Where a replay's events come from: the journal, the source itself, or objects in an archive.
+
+All three hand out the events of a range of time in the order in which the source serves them, some at a time, and
+each with a place behind which a later replay can go on.
+"""
+
+import asyncio
+import time
+from base64 import b64decode
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from shipper.ask import Ask
+from shipper.event import Event
+from shipper.metrics import Metrics
+from shipper.retry import Backoff
+from shipper.sources.auth0_api import Auth0Api
+from shipper.sources.auth0_config import Auth0Config
+from shipper.sources.chain import TAKE, Checkpoint
+from shipper.sources.pace import pause_secs
+from shipper.sources.split import UnreadableError, events_in
+from shipper.sources.start import embedded_time, is_log_id, synthetic_id
+from shipper.sources.trouble import Trouble
+from shipper.tally import HOUR_MS, Tally
+
+Using = Literal["journal", "source", "archive"]
+AT_ONCE = 500
+"""Events in one answer of the journal's."""
+PAGE_SECS = 0.5
+"""Between two pages of the source: the live reader asks the same tenant."""
+PATIENCE_SECS = 60.0
+"""So long may the source be in trouble before this ends."""
+INDEXED_LATE_MS = 60_000
+"""An event whose id holds no time stands where it was indexed, a little after its own date."""
+
+
+class SupplyError(Exception):
+    """The events can't be had from there; the text says why, in our own words."""
+
+
+class Portion(msgspec.Struct, frozen=True):
+    """Some events, and for each the place to go on behind it."""
+
+    events: Sequence[Event]
+    places: Sequence[str]
+
+
+class Supply(Protocol):
+    """One place that events can be had from. using: which."""
+
+    using: Using
+
+    async def lacks(self, since_ms: int, until_ms: int) -> str:
+        """Why it has not the whole range; "" where it has. Raises SupplyError where it can't be asked."""
+
+    def events(self, since_ms: int, until_ms: int, after: str = "") -> AsyncGenerator[Portion, None]:
+        """The events with since <= time < until, behind a place. Raises SupplyError."""
+
+
+class JournalSupply:
+    """The events that the journal still keeps.
+
+    stored: what the source ever brought, by hour. began_ms: the time from which on it was read.
+    """
+
+    using: Using = "journal"
+
+    def __init__(self, ask: Ask, source: str, stored: Mapping[int, Tally], began_ms: int) -> None:
+        self._ask, self._source, self._stored, self._began_ms = ask, source, stored, began_ms
+
+    async def lacks(self, since_ms: int, until_ms: int) -> str:
+        """The journal keeps the newest events; which ones were there before them, the ledger tells."""
+        if since_ms < self._began_ms:
+            return f"{self._source} was read only from {moment(self._began_ms)} on"
+        answer = await self._answer(since_ms, until_ms, 0, 1)
+        whole = answer["whole_from_ms"]
+        whole = until_ms if whole is None else min(whole, until_ms)
+        if whole <= since_ms or await self._nothing_gone(since_ms, whole):
+            return ""
+        return (
+            "the journal keeps none of it any more" if whole == until_ms else f"the journal begins at {moment(whole)}"
+        )
+
+    async def _nothing_gone(self, since_ms: int, whole_ms: int) -> bool:
+        """Whether the time before the journal's oldest event had no events."""
+        hour = whole_ms // HOUR_MS
+        if any(since_ms // HOUR_MS <= one < hour for one in self._stored):
+            return False
+        if hour not in self._stored:
+            return True
+        found = (await self._answer(hour * HOUR_MS, (hour + 1) * HOUR_MS, 0, 1))["events"]
+        return bool(found) and found[0]["id"] == self._stored[hour].first
+
+    async def events(self, since_ms: int, until_ms: int, after: str = "") -> AsyncGenerator[Portion, None]:
+        """In the order of their numbers, which are the places."""
+        number: int | None = int(after or 0)
+        while number is not None:
+            answer = await self._answer(since_ms, until_ms, number, AT_ONCE)
+            found = answer["events"]
+            if found:
+                events = [Event(e["id"], e["time"], e["date"], e["type"], b64decode(e["raw"])) for e in found]
+                yield Portion(events, [str(e["number"]) for e in found])
+            number = answer["next"]
+
+    async def _answer(self, since_ms: int, until_ms: int, after: int, limit: int) -> Any:
+        question = {"source": self._source, "since_ms": since_ms, "until_ms": until_ms, "after": after, "limit": limit}
+        return await self._ask("events", question)
+
+
+class SourceSupply:
+    """What the tenant still keeps, read anew along its chain. sleep: seconds; page_secs: between two pages."""
+
+    using: Using = "source"
+
+    def __init__(
+        self,
+        name: str,
+        config: Auth0Config,
+        *,
+        page_secs: float = PAGE_SECS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._name, self._config, self._page_secs, self._sleep, self._wall = name, config, page_secs, sleep, wall
+
+    @property
+    def keeps_from_ms(self) -> int:
+        """The time from which on the tenant keeps its events, by the configured retention."""
+        return int(self._wall() * 1000 - self._config.retention_days * 86_400_000)
+
+    async def lacks(self, since_ms: int, until_ms: int) -> str:
+        """Goes by `retention_days`: what is older may be gone."""
+        del until_ms
+        if since_ms >= self.keeps_from_ms:
+            return ""
+        return f"{self._name} keeps {self._config.retention_days:g} days: since {moment(self.keeps_from_ms)}"
+
+    async def events(self, since_ms: int, until_ms: int, after: str = "") -> AsyncGenerator[Portion, None]:
+        """In the order of the chain. A place is the position before or of an event; one without may come again."""
+        checkpoint = Checkpoint(after or synthetic_id(since_ms - INDEXED_LATE_MS))
+        api = Auth0Api(self._config, Metrics().source(self._name), _Silent())
+        try:
+            while True:
+                events, following, pause = await self._page(api, checkpoint)
+                if not events or following == checkpoint:
+                    return
+                yield _within(events, checkpoint.last, since_ms, until_ms)
+                if _beyond(events, until_ms):
+                    return
+                checkpoint = following
+                await self._sleep(max(pause, self._page_secs))
+        finally:
+            await api.close()
+
+    async def _page(self, api: Auth0Api, checkpoint: Checkpoint) -> tuple[list[Event], Checkpoint, float]:
+        backoff, failures, waited = Backoff(), 0, 0.0
+        while True:
+            try:
+                answer = await api.get(checkpoint.target(TAKE))
+                events, _ = events_in(answer.body, api.server.now())
+            except (Trouble, UnreadableError) as error:
+                failures += 1
+                trouble = error if isinstance(error, Trouble) else Trouble("bad_answer", "a page can't be read")
+                wait = max(backoff.delay(failures), trouble.retry_after or 0.0)
+                waited += wait
+                if waited > PATIENCE_SECS:
+                    raise SupplyError(f"{self._name}: {trouble.reason}: {trouble.note}") from None
+                await self._sleep(wait)
+                continue
+            following = checkpoint.by_link(answer.headers.getall("Link", []), api.hosts)
+            following = following.behind(events) if following else checkpoint.by_last_event(events)
+            return events, following, pause_secs(answer.headers, api.server.now())
+
+
+def _within(events: Sequence[Event], position: str, since_ms: int, until_ms: int) -> Portion:
+    """Those of a page that lie in the range, with their places."""
+    wanted, places = [], []
+    for event in events:
+        position = event.id if is_log_id(event.id) else position
+        if since_ms <= event.time < until_ms:
+            wanted.append(event)
+            places.append(position)
+    return Portion(wanted, places)
+
+
+def _beyond(events: Sequence[Event], until_ms: int) -> bool:
+    """Whether nothing of the range can follow. A time that is only an event's date proves nothing."""
+    times = [time_ms for event in events if (time_ms := embedded_time(event.id)) is not None]
+    return bool(times) and times[-1] >= until_ms
+
+
+class _Silent:
+    """Takes what would be logged: an operator is told how it ends."""
+
+    def __getattr__(self, _level: str) -> Callable[..., None]:
+        return lambda *_words, **_values: None
+
+
+def moment(at_ms: int) -> str:
+    """A time (milliseconds since 1970 UTC) for a person."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

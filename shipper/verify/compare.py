@@ -1,0 +1,111 @@
+"""Decides what differs in one hour. Pure."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+import msgspec
+
+from shipper.tally import Tally, order, tally
+
+NAMED = 5
+"""So many ids of a kind are named; the others are counted."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One hour of one comparison that is not as it should be.
+
+    what: the two sides, like "journal → archive". expected, found: events, repeats counted. missing, extra, twice:
+    how many; `at_least` where the ids behind the counts are not known. names: the first few ids, by kind.
+    missing_ids: all that are known. note: what else is to be said.
+    """
+
+    what: str
+    hour: int
+    expected: int
+    found: int
+    missing: int = 0
+    extra: int = 0
+    twice: int = 0
+    at_least: bool = False
+    names: dict[str, list[str]] = {}
+    missing_ids: frozenset[str] = frozenset()
+    note: str = ""
+    open: bool = False
+
+
+def by_ids(
+    what: str, hour: int, expected: Tally, found: Sequence[str], known: Collection[str] | None
+) -> Difference | None:
+    """Compares ids with a tally. known: the ids that should be there, where they can be had. None: all is as it should.
+
+    The tally decides; known ids put names to what differs, and are not believed where they don't add up to the tally.
+    """
+    counts = Counter(found)
+    more = sorted((id_ for id_, times in counts.items() if times > 1), key=order)
+    twice = len(found) - len(counts)
+    if tally(list(counts)).same(expected):
+        return _difference(what, hour, expected, found, twice=twice, more=more) if twice else None
+    if known is not None and tally(list(known)).same(expected):
+        missing = sorted(set(known) - counts.keys(), key=order)
+        extra = sorted(counts.keys() - set(known), key=order)
+        return _difference(what, hour, expected, found, missing=missing, extra=extra, twice=twice, more=more)
+    # Without the names, only the balance is known; where even that is nil, some are missing and as many are extra.
+    balance = expected.events - len(counts)
+    missing_known = sorted(set(known or ()) - counts.keys(), key=order)
+    return Difference(
+        what=what,
+        hour=hour,
+        expected=expected.events,
+        found=len(found),
+        missing=max(balance, len(missing_known), 1 if balance == 0 else 0),
+        extra=max(-balance, 1 if balance == 0 else 0),
+        twice=twice,
+        at_least=True,
+        names=_named(missing=missing_known, twice=more),
+        missing_ids=frozenset(missing_known),
+    )
+
+
+def by_tallies(what: str, hour: int, expected: Tally, found: Tally) -> Difference | None:
+    """Compares two tallies; None: they are the same."""
+    if expected.same(found):
+        return None
+    balance = expected.events - found.events
+    same_count = 1 if balance == 0 else 0
+    return Difference(
+        what=what,
+        hour=hour,
+        expected=expected.events,
+        found=found.events,
+        missing=max(balance, same_count),
+        extra=max(-balance, same_count),
+        at_least=True,
+    )
+
+
+def _difference(
+    what: str,
+    hour: int,
+    expected: Tally,
+    found: Sequence[str],
+    *,
+    missing: Sequence[str] = (),
+    extra: Sequence[str] = (),
+    twice: int,
+    more: Sequence[str],
+) -> Difference:
+    return Difference(
+        what=what,
+        hour=hour,
+        expected=expected.events,
+        found=len(found),
+        missing=len(missing),
+        extra=len(extra),
+        twice=twice,
+        names=_named(missing=missing, extra=extra, twice=more),
+        missing_ids=frozenset(missing),
+    )
+
+
+def _named(**kinds: Iterable[str]) -> dict[str, list[str]]:
+    return {kind: names for kind, ids in kinds.items() if (names := list(ids)[:NAMED])}

@@ -1,0 +1,281 @@
+"""`shipper replay`: from the journal, the source and an archive; interrupted, refused, and with trouble out there."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from replay_case import START_MS, Scene, at, hours_of_events, id_at, scene
+from s3_case import Bucket
+
+from shipper.journal import UnknownNameError
+from shipper.scripted import Received, Reply
+from shipper.tally import HOUR_MS
+
+pytestmark = pytest.mark.usefixtures("aws")
+
+
+def audited(one: Scene) -> list[str]:
+    """What was asked to be written into the audit list."""
+    return [question["audit"] for what, question in one.asked if what == "replayed" and "audit" in question]
+
+
+def replayed(one: Scene) -> int:
+    """The journal's own counter."""
+    return one.journal.figures.sources["acme"].lanes["siem"].replayed
+
+
+async def test_the_journal_is_used_where_it_has_everything_and_the_live_lane_keeps_its_place(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = hours_of_events(3, 12)
+    async with scene(tmp_path, bucket, events) as one:
+        await one.fill("siem")
+        before = one.journal.figures.sources["acme"].lanes["siem"]
+        one.siem.batches.clear()
+        assert await one.replay("siem", since=START_MS + HOUR_MS, until=START_MS + 2 * HOUR_MS) == 0
+        assert one.siem.events == events[12:24]
+        after = one.journal.figures.sources["acme"].lanes["siem"]
+        assert (after.position, after.delivered) == (before.position, before.delivered)
+        assert replayed(one) == 12
+        (words,) = audited(one)
+        assert words.startswith("replay acme to siem from 2026-09-21T")
+        assert words.endswith(" using journal")
+        assert "using the journal" in capsys.readouterr().err
+        assert list((tmp_path / "state" / "replay").iterdir()) == []
+
+
+async def test_the_source_is_used_where_the_journal_has_let_go(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = hours_of_events(3, 80)
+    async with scene(tmp_path, bucket, events, keep_days=0) as one:
+        await one.fill("siem", "archive")
+        await one.journal.trim()
+        one.siem.batches.clear()
+        assert await one.replay("siem") == 0
+        assert one.siem.events == events
+        assert "using the source" in capsys.readouterr().err
+
+
+async def test_the_archive_is_used_where_neither_has_it_and_its_bytes_are_the_source_s(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = hours_of_events(3, 50)
+    async with scene(tmp_path, bucket, events, keep_days=0) as one:
+        await one.fill("siem", "archive")
+        await one.journal.trim()
+        one.siem.batches.clear()
+        one.settings = one.configured()
+        short = one.settings.sources["acme"].model_copy(update={"retention_days": 0.001})
+        one.settings = one.settings.model_copy(update={"sources": {"acme": short}})
+        assert await one.replay("siem", since=START_MS + 1) == 0
+        assert one.siem.events == events[1:]
+        assert "using the archive" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("using", ["journal", "source", "archive"])
+async def test_an_operator_may_say_where_the_events_come_from(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str], using: Any
+) -> None:
+    events = hours_of_events(2, 15)
+    async with scene(tmp_path, bucket, events) as one:
+        await one.fill("siem", "archive")
+        one.siem.batches.clear()
+        assert await one.replay("siem", using=using) == 0
+        assert one.siem.events == events
+        assert f"using the {using}" in capsys.readouterr().err
+
+
+async def test_where_nothing_has_all_events_it_says_what_each_lacks(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with scene(tmp_path, bucket, hours_of_events(2, 15), keep_days=0) as one:
+        await one.fill("siem", "archive")
+        await one.journal.trim()
+        for key in one.keys_of(1):
+            bucket.client.delete_object(Bucket=bucket.name, Key=key)
+        short = one.settings.sources["acme"].model_copy(update={"retention_days": 0.001})
+        one.settings = one.settings.model_copy(update={"sources": {"acme": short}})
+        one.siem.batches.clear()
+        assert await one.replay("siem") == 1
+        said = capsys.readouterr().err
+        assert "the journal keeps none of it any more" in said
+        assert "acme keeps 0.001 days" in said
+        assert "the archive lacks events of 1 hours" in said
+        assert one.siem.events == []
+
+
+@pytest.mark.parametrize("using", ["journal", "source", "archive"])
+async def test_an_interrupted_replay_goes_on_and_repeats_one_batch_at_most(
+    tmp_path: Path, bucket: Bucket, using: Any
+) -> None:
+    events = hours_of_events(3, 30)
+    async with scene(tmp_path, bucket, events) as one:
+        await one.fill("siem", "archive")
+        one.siem.batches.clear()
+        running = asyncio.create_task(one.replay("siem", using=using))
+
+        def broken_off(request: Received) -> Reply:
+            if len(one.siem.batches) == 4:
+                running.get_loop().call_soon_threadsafe(running.cancel)
+                return Reply(503)
+            return one.siem(request)
+
+        one.destination.default = broken_off
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert one.siem.events == events[:40]
+        assert [file.suffix for file in (tmp_path / "state" / "replay").iterdir()] == [".json"]
+
+        one.destination.default = one.siem
+        assert await one.replay("siem", using=using) == 0
+        assert one.siem.events[40:] in (events[40:], events[30:])
+        assert list((tmp_path / "state" / "replay").iterdir()) == []
+
+
+async def test_a_signal_lets_the_write_in_hand_finish_and_the_same_command_goes_on(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = hours_of_events(3, 30)
+    async with scene(tmp_path, bucket, events) as one:
+        await one.fill("siem")
+        one.siem.batches.clear()
+
+        def signalled(request: Received) -> Reply:
+            if len(one.siem.batches) == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return one.siem(request)
+
+        one.destination.default = signalled
+        file = tmp_path / "progress.json"
+        assert await one.replay("siem", resume=file) == 1
+        assert "stopped before the end" in capsys.readouterr().err
+        stopped_behind = json.loads(file.read_bytes())["delivered"]
+        assert one.siem.events == events[:stopped_behind]
+        assert 50 <= stopped_behind < 90
+
+        one.destination.default = one.siem
+        assert await one.replay("siem", resume=file) == 0
+        assert one.siem.events == events
+        assert not file.exists()
+
+
+async def test_a_destination_in_trouble_is_waited_out(tmp_path: Path, bucket: Bucket) -> None:
+    events = hours_of_events(2, 20)
+    async with scene(tmp_path, bucket, events) as one:
+        await one.fill("siem")
+        one.siem.batches.clear()
+        one.destination.script.extend([Reply(503), "reset", one.siem, Reply(429), Reply(401), one.siem])
+        assert await one.replay("siem") == 0
+        assert one.siem.events == events
+
+
+async def test_events_that_are_refused_are_told_with_their_reason_and_kept_in_a_file(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = hours_of_events(2, 20)
+    bad = {id_at(0), json.loads(events[25])["log_id"], json.loads(events[39])["log_id"]}
+    async with scene(tmp_path, bucket, events) as one:
+        await one.fill("siem")
+        one.siem.batches.clear()
+
+        def choosy(request: Received) -> Reply:
+            if any(id_.encode() in request.body for id_ in bad):
+                return Reply(400, b'{"text":"Invalid data format","code":6}')
+            return one.siem(request)
+
+        one.destination.default = choosy
+        assert await one.replay("siem") == 1
+        assert sorted(one.siem.events) == sorted(raw for raw in events if json.loads(raw)["log_id"] not in bad)
+        said = capsys.readouterr().err
+        assert all(f"refused (refused): {id_}" in said for id_ in bad)
+        assert "37 events of acme delivered to siem" in said
+        (file,) = (tmp_path / "state" / "replay").iterdir()
+        kept = [json.loads(line) for line in file.read_text().splitlines()]
+        assert {line["log_id"] for line in kept} == bad
+        assert {line["reason"] for line in kept} == {"refused"}
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert replayed(one) == 37
+
+
+async def test_where_everything_is_refused_nothing_is_called_delivered(tmp_path: Path, bucket: Bucket) -> None:
+    async with scene(tmp_path, bucket, hours_of_events(1, 5)) as one:
+        await one.fill("siem")
+        one.destination.default = Reply(400, b'{"text":"Invalid data format","code":6}')
+        assert await one.replay("siem") == 1
+        assert replayed(one) == 0
+        (file,) = (tmp_path / "state" / "replay").iterdir()
+        assert len(file.read_text().splitlines()) == 5
+
+
+async def test_an_archive_gets_only_what_it_lacks_and_nothing_that_its_lane_is_still_to_bring(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = hours_of_events(3, 30)
+    async with scene(tmp_path, bucket, events, now_hours=2.8) as one:
+        await one.fill("archive")
+        (key, *_) = one.keys_of(0)
+        bucket.client.delete_object(Bucket=bucket.name, Key=key)
+        for key in one.keys_of(2):
+            bucket.client.delete_object(Bucket=bucket.name, Key=key)
+        assert await one.replay("archive") == 0
+        assert sorted(one.archived()) == sorted(events[:60])
+        said = capsys.readouterr().err
+        assert "30 events of acme delivered to archive, 30 were there already" in said
+        assert "left to the lane itself, which is still at it: 1 hours" in said
+
+
+async def test_a_rate_is_kept(tmp_path: Path, bucket: Bucket) -> None:
+    async with scene(tmp_path, bucket, hours_of_events(1, 30)) as one:
+        await one.fill("siem")
+        one.siem.batches.clear()
+        began = asyncio.get_running_loop().time()
+        assert await one.replay("siem", rate=100.0) == 0
+        # The third batch of ten may not leave before the first two had their tenths of a second.
+        assert asyncio.get_running_loop().time() - began >= 0.2
+        assert len(one.siem.events) == 30
+
+
+async def test_what_an_odd_event_is_survives_the_archive(tmp_path: Path, bucket: Bucket) -> None:
+    odd = [
+        b'{"date":"2026-09-21T14:00:01.000Z","type":"s"}',
+        b'{"log_id":"%s","type":"s","x":"\\ud83d"}' % id_at(5).encode(),
+        b'{"_id":"5f9f1b9b9b9b9b9b9b9b9b9b","date":"2026-09-21T14:00:02.000Z","n":1e400}',
+    ]
+    async with scene(tmp_path, bucket, [*odd, at(7)]) as one:
+        await one.fill("siem", "archive")
+        live = list(one.siem.events)
+        assert sorted(live) == sorted([*odd, at(7)])
+        one.siem.batches.clear()
+        assert await one.replay("siem", using="archive") == 0
+        assert sorted(one.siem.events) == sorted(live)
+        assert (await one.verify(all_ids=True))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ({"to": "nowhere"}, "there is no sink 'nowhere' (there are: archive, siem)"),
+        ({"to": "siem", "source": "nobody"}, "there is no source 'nobody' (there are: acme)"),
+        ({"to": "siem", "archive": "siem"}, "what the sink siem wrote can't be read back"),
+        ({"to": "siem", "resume": "another"}, "belongs to another replay: replay acme to siem from 1970"),
+        ({"to": "siem", "resume": "broken"}, "is no file of a replay's progress"),
+    ],
+)
+async def test_names_that_are_not_there_end_it_in_one_line(
+    tmp_path: Path, bucket: Bucket, typed: dict[str, Any], words: str
+) -> None:
+    (tmp_path / "another").write_text('{"what":"replay acme to siem from 1970","using":"journal"}')
+    (tmp_path / "broken").write_text("{")
+    if "resume" in typed:
+        typed = {**typed, "resume": tmp_path / typed["resume"]}
+    async with scene(tmp_path, bucket, hours_of_events(1, 3)) as one:
+        await one.fill("siem")
+        with pytest.raises(UnknownNameError) as raised:
+            await one.replay(typed["to"], **{name: value for name, value in typed.items() if name != "to"})
+        assert words in str(raised.value)
+        assert "\n" not in str(raised.value)
