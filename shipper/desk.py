@@ -75,20 +75,21 @@ class Desk:
 
     # -- dead letters --------------------------------------------------------------------------------------------------
 
-    async def _letters(self, question: Mapping[str, Any]) -> list[DeadLetter]:
+    async def _letters(self, question: Mapping[str, Any], *, whole: bool) -> list[DeadLetter]:
         return await self._journal.dead_letters(
             source=question.get("source", ""),
             sink=question.get("sink", ""),
             reason=question.get("reason", ""),
             after=question.get("after", 0),
             limit=min(question.get("limit", MOST_EVENTS), MOST_EVENTS),
+            whole=whole,
         )
 
     async def _dead_list(self, question: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return [letter.listed() for letter in await self._letters(question)]
+        return [letter.listed() for letter in await self._letters(question, whole=False)]
 
     async def _dead_export(self, question: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return [_shown(letter) for letter in await self._letters(question)]
+        return [_shown(letter) for letter in await self._letters(question, whole=True)]
 
     async def _dead_show(self, question: Mapping[str, Any]) -> dict[str, Any]:
         found = await self._journal.dead_letters(ids=[question["id"]])

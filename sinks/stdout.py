@@ -77,7 +77,7 @@ class _Job:
     def __init__(self, lines: bytes) -> None:
         self.lines = lines
         self.done: Future[None] = Future()
-        self.abandoned = False
+        self.reported = False
 
 
 class _Printer:
@@ -89,18 +89,17 @@ class _Printer:
         self._ended: Future[None] = Future()
         self._ended.set_running_or_notify_cancel()  # from here on nobody who waits for it can cancel it
         self._unreported = b""
-        """What is out of a job whose outcome was not "delivered": it may end within a line, and it will come again."""
+        """What is out of the last job. Unless its writer was told so, it may end within a line, and will come again."""
+        self._last: _Job | None = None
         threading.Thread(target=self._run, name="stdout", daemon=True).start()
 
     async def print(self, lines: bytes) -> None:
         """Returns when all is out. Cancelled: what has not begun is dropped; what has begun is finished."""
         job = _Job(lines)
         self._jobs.put(job)
-        try:
-            await asyncio.wrap_future(job.done)
-        except asyncio.CancelledError:
-            job.abandoned = True
-            raise
+        # Cancelled here, it may be out already: only whoever comes behind this line knows that its writer knows.
+        await asyncio.wrap_future(job.done)
+        job.reported = True
 
     async def close(self) -> None:
         self._jobs.put(None)
@@ -115,13 +114,15 @@ class _Printer:
         self._ended.set_result(None)
 
     def _do(self, job: _Job) -> None:
+        if self._last is not None and self._last.reported:
+            self._unreported = b""
+        self._last = job
         try:
             self._mend(job.lines)
             self._put(job.lines)
         except OSError as error:
             job.done.set_exception(error)
         else:
-            self._unreported = job.lines if job.abandoned else b""
             job.done.set_result(None)
 
     def _mend(self, lines: bytes) -> None:

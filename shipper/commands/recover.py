@@ -31,9 +31,9 @@ def recover(sink: str, overlap: str, config_file: Path | None) -> None:
 
 
 def _secs(overlap: str) -> float:
-    if overlap[:-1].isdecimal() and overlap[-1:] in _UNITS:
-        return int(overlap[:-1]) * _UNITS[overlap[-1]]
-    fail(USAGE, f"{overlap[:20]!r} is no time: say 30m, 24h or 7d")
+    if not overlap[:-1].isdecimal() or overlap[-1] not in _UNITS:
+        fail(USAGE, f"{overlap[:20]!r} is no time: say 30m, 24h or 7d")
+    return int(overlap[:-1]) * _UNITS[overlap[-1]]
 
 
 async def _recover(settings: "Settings", name: str, overlap_secs: float) -> int:

@@ -172,7 +172,7 @@ class Database:
         """All rows at once: one open cursor would keep the write-ahead log from ever being reset."""
         try:
             return self._db.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._translated(error) from None
 
     def value(self, sql: str, *values: object) -> Any:
@@ -210,10 +210,13 @@ class Database:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._translated(error) from None
 
-    def _translated(self, error: sqlite3.Error) -> JournalError:
+    def _translated(self, error: Exception) -> JournalError:
+        if isinstance(error, UnicodeDecodeError):
+            # Where it finds damage, `quick_check` quotes it.
+            return JournalDamagedError("io", f"{self._path}: is damaged (a text in it is no UTF-8)")
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         if code == sqlite3.SQLITE_FULL:

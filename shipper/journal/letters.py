@@ -7,11 +7,12 @@ requeued before it; it leaves only when it is delivered, and rests again when it
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from zlib import crc32
 
 import msgspec
 
 from shipper.event import Event
-from shipper.journal import Burial, DeadLetter, Limits, NoRoomError, Stretch
+from shipper.journal import Burial, DeadLetter, JournalDamagedError, Limits, NoRoomError, Stretch
 from shipper.journal.database import Database
 
 OVERHEAD = 256
@@ -58,10 +59,10 @@ class Letters:
         added = 0
         for burial, event in burials:
             self._db.execute(
-                "INSERT INTO dead_letter (source, sink, number, event_id, time, date, type, reason, detail, at, raw)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO dead_letter (source, sink, number, event_id, time, date, type, reason, detail, at, raw,"
+                " crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 source, sink, burial.number, event.id, event.time, event.date, event.type,
-                burial.reason, burial.detail, self._now(), event.raw,
+                burial.reason, burial.detail, self._now(), event.raw, crc32(event.raw),
             )  # fmt: skip
             self._count(source, sink, burial.reason, ever=1, kept=1)
             added += len(event.raw) + len(burial.detail.encode()) + OVERHEAD
@@ -79,31 +80,44 @@ class Letters:
             source, sink, reason, ever, kept,
         )  # fmt: skip
 
-    def listed(self, chosen: Chosen, after: int, limit: int) -> list[DeadLetter]:
-        """The oldest that were chosen, behind an id."""
+    def listed(self, chosen: Chosen, after: int, limit: int, *, whole: bool = True) -> list[DeadLetter]:
+        """The oldest that were chosen, behind an id; whole: with their events, which may be large."""
         names = dict(self._db.rows("SELECT id, name FROM source"))
         rows = self._db.rows(
-            "SELECT source, id, sink, number, event_id, time, type, reason, detail, at, raw, queued IS NOT NULL"
+            "SELECT source, id, sink, number, event_id, time, type, reason, detail, at,"
+            " CASE WHEN ? THEN raw ELSE x'' END, queued IS NOT NULL, CASE WHEN ? THEN crc END"
             + _CHOSEN
             + " AND id > ? ORDER BY id LIMIT ?",
+            whole,
+            whole,
             *chosen.values,
             after,
             limit,
         )
-        return [DeadLetter(id_, names[source], *row) for source, id_, *row in rows]
+        for row in rows:
+            _expect_sound(row[1], row[-3], row[-1])
+        return [DeadLetter(id_, names.get(source, "?"), *row) for source, id_, *row, _ in rows]
+
+    def look_through(self) -> None:
+        """Reads every event. Raises JournalDamagedError."""
+        after = 0
+        while some := self._db.rows("SELECT id, raw, crc FROM dead_letter WHERE id > ? ORDER BY id LIMIT 100", after):
+            for id_, raw, crc in some:
+                _expect_sound(id_, raw, crc)
+            after = some[-1][0]
 
     # -- what an operator decides --------------------------------------------------------------------------------------
 
     def requeue(self, chosen: Chosen) -> int:
         """Puts those that rest into their lanes' queues, oldest first. Returns how many."""
         rows = self._db.rows("SELECT id, source, sink" + _CHOSEN + " AND queued IS NULL ORDER BY id", *chosen.values)
+        numbers: dict[tuple[int, str], int] = {}
         for id_, source, sink in rows:
-            self._db.execute(
-                "UPDATE dead_letter SET queued = (SELECT queue_next FROM lane WHERE source = ? AND sink = ?)"
-                " WHERE id = ?",
-                source, sink, id_,
-            )  # fmt: skip
-            self._db.execute("UPDATE lane SET queue_next = queue_next + 1 WHERE source = ? AND sink = ?", source, sink)
+            number = numbers.get((source, sink)) or self.queue(source, sink)[1] + 1
+            self._db.execute("UPDATE dead_letter SET queued = ? WHERE id = ?", number, id_)
+            numbers[source, sink] = number + 1
+        for (source, sink), following in numbers.items():
+            self._db.execute("UPDATE lane SET queue_next = ? WHERE source = ? AND sink = ?", following, source, sink)
         return len(rows)
 
     def remove(self, chosen: Chosen) -> int:
@@ -135,12 +149,13 @@ class Letters:
         """The requeued events behind a number: up to `upto`, else up to the limits."""
         events: list[Event] = []
         room = limits.max_bytes
-        for id_, time, date, type_, raw in self._db.rows(
-            "SELECT event_id, time, date, type, raw FROM dead_letter WHERE source = ? AND sink = ? AND queued > ?"
-            " AND queued <= ? ORDER BY queued LIMIT ?",
+        for number, id_, time, date, type_, raw, crc in self._db.rows(
+            "SELECT id, event_id, time, date, type, raw, crc FROM dead_letter WHERE source = ? AND sink = ?"
+            " AND queued > ? AND queued <= ? ORDER BY queued LIMIT ?",
             source, sink, after, upto if upto is not None else 1 << 62,
             limits.max_events if upto is None else 1 << 31,
         ):  # fmt: skip
+            _expect_sound(number, raw, crc)
             room -= len(raw) + limits.overhead
             if upto is None and events and room < 0:
                 break
@@ -185,3 +200,11 @@ class Letters:
             )  # fmt: skip
             self._count(source, sink, reason, kept=-1)
             self._count(source, sink, burial.reason, kept=1)
+
+
+def _expect_sound(id_: int, raw: bytes, crc: int | None) -> None:
+    """SQLite has no checksums, and what the disk has changed must not go out as what the source sent."""
+    if crc not in (None, crc32(raw)):
+        raise JournalDamagedError(
+            "io", f"dead letter {id_} is damaged on the disk: purge it; if it is queued, `shipper run --recover`"
+        )

@@ -7,6 +7,7 @@ events arrived. The times stand apart, eight bytes each, so that SQL can pick on
 import sys
 from array import array
 from collections.abc import Sequence
+from zlib import crc32
 
 import msgspec
 
@@ -23,13 +24,17 @@ LEVEL = 1
 
 
 class Index(msgspec.Struct, array_like=True):
-    """Beside each page's bytes. arrivals: (how many events, milliseconds since 1970 UTC), in order."""
+    """Beside each page's bytes. arrivals: (how many events, milliseconds since 1970 UTC), in order.
+
+    times_sum: CRC-32 of the times, which stand apart; 0 on pages of a version that made none.
+    """
 
     ids: list[str]
     dates: list[str]
     types: list[str]
     lengths: list[int]
     arrivals: list[tuple[int, int]]
+    times_sum: int = 0
 
 
 class Packed(msgspec.Struct, frozen=True):
@@ -78,6 +83,7 @@ def pack(events: Sequence[Event], arrived: int, behind: Packed | None = None) ->
         )
         times = behind.times + times
         body = _decompress(behind.body) + body
+    index.times_sum = crc32(times)
     return Packed(len(index.ids), len(body), times, _compress(_encode(index)), _compress(body))
 
 
@@ -89,6 +95,8 @@ def unpack_index(index: bytes) -> Index:
 def unpack(times: bytes, index: bytes, body: bytes, skip: int, most: int) -> list[Event]:
     """The events of a stored page behind the first `skip`, so many at most. Raises JournalDamagedError."""
     columns = unpack_index(index)
+    if columns.times_sum not in (0, crc32(times)):
+        raise _damaged()
     raw = _decompress(body)
     at = sum(columns.lengths[:skip])
     events = []
@@ -124,6 +132,10 @@ def _decompress(data: bytes) -> bytes:
     try:
         return zstd.decompress(data)
     except zstd.ZstdError:
-        raise JournalDamagedError(
-            "io", "a page of the journal is damaged on the disk: `shipper run --recover` moves it aside"
-        ) from None
+        raise _damaged() from None
+
+
+def _damaged() -> JournalDamagedError:
+    return JournalDamagedError(
+        "io", "a page of the journal is damaged on the disk: `shipper run --recover` moves it aside"
+    )

@@ -73,6 +73,7 @@ _SECOND = (
     "ALTER TABLE lane ADD COLUMN queue_next INTEGER NOT NULL DEFAULT 1",  # the next requeued dead letter's number
     "ALTER TABLE lane ADD COLUMN queue_position INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE dead_letter ADD COLUMN queued INTEGER",  # its number among the requeued ones; NULL: it rests
+    "ALTER TABLE dead_letter ADD COLUMN crc INTEGER",  # CRC-32 of raw; NULL: an older program's
     "CREATE INDEX dead_letter_queued ON dead_letter (source, sink, queued) WHERE queued IS NOT NULL",
     """CREATE TABLE ledger (
     source INTEGER NOT NULL, sink TEXT NOT NULL,

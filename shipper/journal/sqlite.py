@@ -165,10 +165,18 @@ class SqliteJournal:
         ids: Sequence[int] | None = None,
         after: int = 0,
         limit: int = 1000,
+        whole: bool = True,
     ) -> list[DeadLetter]:
-        """The oldest dead letters that fit, behind an id, "" standing for any."""
+        """The oldest dead letters that fit, behind an id, "" standing for any; whole: with their events."""
         find = partial(
-            self._store.dead_letters, source=source, sink=sink, reason=reason, ids=ids, after=after, limit=limit
+            self._store.dead_letters,
+            source=source,
+            sink=sink,
+            reason=reason,
+            ids=ids,
+            after=after,
+            limit=limit,
+            whole=whole,
         )
         return await self.run(find)
 

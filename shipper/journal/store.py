@@ -348,9 +348,10 @@ class Store:
         ids: Sequence[int] | None = None,
         after: int = 0,
         limit: int = 1000,
+        whole: bool = True,
     ) -> list[DeadLetter]:
-        """The oldest that fit, behind an id, "" standing for any."""
-        return self._letters.listed(Chosen(source, sink, reason, ids), after, limit)
+        """The oldest that fit, behind an id, "" standing for any; whole: with their events, which may be large."""
+        return self._letters.listed(Chosen(source, sink, reason, ids), after, limit, whole=whole)
 
     def requeue(self, chosen: Chosen, who: str) -> int:
         """They go out again, to the sink that they were meant for. Returns how many."""
@@ -362,11 +363,12 @@ class Store:
 
     def purge(self, chosen: Chosen, who: str) -> int:
         """Gives dead letters up for good, counted. who: "" where it is their age. Returns how many."""
-        if not self._letters.listed(chosen, 0, 1):
+        if not self._letters.listed(chosen, 0, 1, whole=False):
             return 0
         with self._db.transaction():
             count = self._letters.remove(chosen)
-            self._upkeep.audit(who or "shipper", f"dead letters removed: {count}")
+            if count:
+                self._upkeep.audit(who or "shipper", f"dead letters removed: {count}")
         self._letters.measure()
         self._all_changed()
         return count
@@ -520,10 +522,11 @@ class Store:
         return found
 
     def look_through(self) -> None:
-        """Reads every page. Raises JournalDamagedError, with the file closed."""
+        """Reads every page and dead letter. Raises JournalDamagedError, with the file closed."""
         try:
             for source, first in self._db.rows("SELECT source, first FROM page"):
                 self._pages.look_into(source, first)
+            self._letters.look_through()
         except JournalDamagedError:
             # Closed later, it would take the log away from the journal that stands in its place then.
             self.close()

@@ -127,7 +127,7 @@ class StoredPages:
                 yield first + offset, ids[offset], time_at(times, offset)
 
     def touching(self, source: int, number: int, since: int, until: int, pages: int) -> Iterator[tuple[int, int, bool]]:
-        """The first and last event of each page behind a number, so many pages, and whether any is of this time (ms)."""
+        """First and last event of so many pages behind a number, and whether any of the page is of this time (ms)."""
         for first, count, times in self._db.rows(
             "SELECT first, count, times" + FROM_PAGE_WITH + " LIMIT ?", source, source, number + 1, pages
         ):

@@ -131,6 +131,9 @@ class Upkeep:
             " reserved_first = 0, reserved_last = 0, forgotten = 1 WHERE source = ? AND sink = ?",
             last, last, last, source, sink,
         )  # fmt: skip
+        # Its requeued dead letters have nowhere to go, and rest again, so that someone can purge them.
+        self._db.execute("UPDATE dead_letter SET queued = NULL WHERE source = ? AND sink = ?", source, sink)
+        self._db.execute("UPDATE lane SET queue_position = queue_next - 1 WHERE source = ? AND sink = ?", source, sink)
 
     def rename_sink(self, old: str, new: str, who: str) -> None:
         """Carries a sink's places and dead letters to a new name. Raises UnknownNameError."""

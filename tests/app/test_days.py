@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_case import SECRETS, Daemon, TenantThread
+from daemon_case import SECRETS, TenantThread
 from s3_case import Bucket
 from test_lost_state import archiving
 
@@ -24,15 +24,21 @@ def event_of_day(day: int, number: int) -> bytes:
     return json.dumps({"log_id": log_id, "date": "", "type": "s"}).encode()
 
 
+def digests(bucket: Bucket) -> list[dict[str, Any]]:
+    """Those of the archive, oldest first."""
+    keys = sorted(bucket.keys())
+    return [json.loads(bucket.get(key)["Body"]) for key in keys if "_digest/" in key]
+
+
 @pytest.mark.usefixtures("aws")
 def test_a_day_that_is_over_is_closed_with_a_digest(tmp_path: Path, bucket: Bucket) -> None:
     events = [event_of_day(day, number) for day in (2, 1, 0) for number in range(5)]
     with TenantThread(Tenant(events=events, retention_days=4000, **CLIENT)) as tenant:
         daemon = archiving(tmp_path, tenant, "http://127.0.0.1:9", bucket)
         daemon.start()
-        daemon.until(lambda: len([key for key in bucket.keys() if "_digest/" in key]) >= 2, "no digest appears")
+        daemon.until(lambda: len(digests(bucket)) >= 2, "no digest appears")
         daemon.stop()
-    first, second, *_ = [json.loads(bucket.get(key)["Body"]) for key in sorted(bucket.keys()) if "_digest/" in key]
+    first, second = digests(bucket)[:2]
     assert first["events"] == second["events"] == 5
     assert second["previous"]
 

@@ -292,7 +292,8 @@ async def test_a_lane_that_backs_off_gives_its_slot_back(tmp_path: Path) -> None
 async def test_dead_letters_at_their_limit_hold_the_lane_and_nothing_is_sent_again(tmp_path: Path) -> None:
     sink = Destination(rule=refuses({2}), batch={"max_events": 1})
     async with lane_of(tmp_path, sink, 3, dead_letters_max_bytes=1) as lane:
-        lane.during_wait = lambda: setattr(lane.journal._store, "_dead_max_bytes", 10**6) if lane.now > 20 else None
+        letters = lane.journal._store._letters
+        lane.during_wait = lambda: setattr(letters, "_max_bytes", 10**6) if lane.now > 20 else None
         await lane.deliver()
         assert sink.asked == [[1], [2], [3]]
         assert "held" in lane.logged()
