@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench format lock clean
+.PHONY: help demo test soak check bench format lock clean
 
 help:
 	@echo "make demo    the promise in under a minute (DEMO=forever keeps it running)"
 	@echo "make test    all tests"
+	@echo "make soak    an hour of kills and faults, then the other long tests (tests/README.md has shorter forms)"
 	@echo "make check   types and lint"
 	@echo "make bench   the README's figures (BENCH=quick for a short run)"
 	@echo "make format  formats the code"
@@ -29,6 +30,11 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+# SOAK_SECS: how long the kills go on. SOAK: these parts alone. SEED: what is drawn, as another run has printed it.
+soak: $(READY)
+	PYTHONPATH=.:tests $(BIN)/python -m soak --secs $(or $(SOAK_SECS),3600) $(if $(SOAK),--only $(SOAK)) \
+		$(if $(SEED),--seed $(SEED))
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """What the journal should hold, in plain Python: lists and counters, without a file, a page or a transaction."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -93,6 +94,7 @@ class Lane:
         waiting = last - self.position
         self.given_up += waiting
         self.position, self.pending, self.reserved, self.forgotten = last, "", (0, 0), True
+        self.queue_position = self.queue_last
         return waiting
 
 
@@ -110,7 +112,10 @@ class Letter:
 
 @dataclass
 class Source:
-    """places: for each event the place in the chain up to which it is certainly not covered by resuming there."""
+    """places: for each event the page of the chain that brought it, or before which it was found late.
+
+    ends: up to which time each page of the chain has brought everything.
+    """
 
     name: str
     tenant: str
@@ -121,8 +126,7 @@ class Source:
     known_from: int = 0
     given_up: int = 0
     trimmed: int = 0
-    chain: int = 0
-    moved: bool = False
+    ends: list[int] = field(default_factory=list)
     start: str = ""
     checkpoint: bytes | None = None
     horizon: int | None = None
@@ -130,6 +134,15 @@ class Source:
     gaps: list[tuple[int, int, int, bool]] = field(default_factory=list)
     lanes: dict[str, Lane] = field(default_factory=dict)
     made: int = 0
+
+    @property
+    def chain(self) -> int:
+        """How many pages there were."""
+        return len(self.ends)
+
+    def place_before(self, time: int) -> int:
+        """The last page of the chain that lies wholly before this time."""
+        return bisect_left(self.ends, time)
 
     def seek(self, lane: Lane) -> None:
         """Up to its start, as far as that is stored."""
@@ -161,11 +174,9 @@ class Source:
         """The number up to which every lane that is not forgotten has settled everything."""
         return min((lane.position for lane in self.lanes.values() if not lane.forgotten), default=len(self.events))
 
-    def forget(self) -> int:
-        """Everything but its numbers, its lanes' counts and the ledger. Returns how many events waited."""
+    def forget(self) -> None:
+        """Everything but its numbers, its lanes' counts and the ledger."""
         last = len(self.events)
-        waiting = sum(lane.forget(last) for lane in self.lanes.values() if not lane.forgotten)
         self.known_from = self.trimmed = self.given_up = last
         self.checkpoint = self.horizon = self.durable_horizon = None
-        self.start, self.moved = "", False
-        return waiting
+        self.start = ""

@@ -119,6 +119,20 @@ def test_known_ids_outlive_their_events(in_memory_path: Path) -> None:
     store.close()
 
 
+def test_a_forgotten_sources_numbers_are_not_used_again(store: Store) -> None:
+    store.open_source("acme", "acme.example")
+    store.open_lane("acme", "siem", "earliest")
+    store.append("acme", page(numbers(1, 10)))
+    store.ack("acme", "siem", 4, [Burial(2, "refused")])
+    store.forget_source("acme", "nobody")
+    store.open_lane("acme", "siem", "earliest")
+    assert store.append("acme", page(numbers(1, 3))).stored == 3
+    stretch = store.read("acme", "siem", 10, EVERYTHING)
+    assert stretch is not None
+    assert (stretch.first, list(stretch.events)) == (11, numbers(1, 3))
+    assert [letter.number for letter in store.dead_letters()] == [2]
+
+
 def test_an_id_outside_the_sources_order_is_not_taken_for_new_twice(store: Store) -> None:
     store.open_source("acme", "acme.example")
     store.append("acme", page(numbers(1, 3)))

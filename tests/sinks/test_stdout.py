@@ -176,6 +176,32 @@ async def test_a_cancelled_batch_that_comes_again_is_not_printed_twice(pipe: tup
     assert os.read(pipe[0], 1) == b"", "something was printed twice"
 
 
+async def test_a_batch_that_is_out_when_its_deadline_passes_is_not_printed_twice(pipe: tuple[int, int]) -> None:
+    read_end, write_end = pipe
+    sink = Stdout(Stdout.Config(), fd=write_end)
+    await sink.open()
+    batch = make_batch(3)
+    expected = b"".join(body + b"\n" for body in sink.bodies(batch))
+    writing = asyncio.create_task(sink.write(batch))
+    await asyncio.sleep(0)
+    # The loop stands still while the last byte leaves, as on a busy machine; then it sees that the time is up.
+    printed = b""
+    while len(printed) < len(expected):
+        printed += os.read(read_end, 65_536)
+    assert sink._printer is not None
+    last = sink._printer._last
+    assert last is not None
+    last.done.result(timeout=10)
+    writing.cancel()
+    await asyncio.wait([writing])
+    assert writing.cancelled()
+    await sink.write(batch)
+    await sink.write(make_batch(1))
+    await sink.close()
+    printed += os.read(read_end, 65_536)
+    assert printed == expected + expected.splitlines(keepends=True)[0]
+
+
 async def test_a_write_that_was_cancelled_before_it_began_prints_nothing(pipe: tuple[int, int]) -> None:
     sink = make_sink(pipe[1])
     await sink.open()
