@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test soak check bench format lock clean
+.PHONY: help demo test soak mutants check bench format lock clean
 
 help:
 	@echo "make demo    the promise in under a minute (DEMO=forever keeps it running)"
 	@echo "make test    all tests"
 	@echo "make soak    an hour of kills and faults, then the other long tests (tests/README.md has shorter forms)"
+	@echo "make mutants plants bugs one at a time: the tests have to find each"
 	@echo "make check   types and lint"
 	@echo "make bench   the README's figures (BENCH=quick for a short run)"
 	@echo "make format  formats the code"
@@ -35,6 +36,9 @@ test: $(READY)
 soak: $(READY)
 	PYTHONPATH=.:tests $(BIN)/python -m soak --secs $(or $(SOAK_SECS),3600) $(if $(SOAK),--only $(SOAK)) \
 		$(if $(SEED),--seed $(SEED))
+
+mutants: $(READY)
+	PYTHONPATH=.:tests $(BIN)/python -m mutants $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ Other libraries' records keep their first line only: an exception's message may 
 
 import logging
 import sys
+import time
 from typing import Any, Literal
 
 import structlog
@@ -13,6 +14,8 @@ import structlog
 from shipper.delivery import place_of
 
 MAX_VALUE = 1024
+SAME_AFTER_SECS = 60.0
+MOST_REMEMBERED = 256
 
 
 def configure(level: str = "info", form: Literal["auto", "console", "json"] = "auto") -> None:
@@ -46,10 +49,29 @@ def _cut(_logger: Any, _method: str, record: structlog.typing.EventDict) -> stru
 
 
 class _Foreign(logging.Handler):
-    """Records of libraries, through our own log."""
+    """Records of libraries, through our own log; the same one at most once a minute, with how often it came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
+        words = str(record.msg).partition("\n")[0][:200]
+        said_at, held_back = self._said.get((record.name, words), (-SAME_AFTER_SECS, 0))
+        now = time.monotonic()
+        if now - said_at < SAME_AFTER_SECS:
+            self._said[record.name, words] = (said_at, held_back + 1)
+            return
+        if len(self._said) >= MOST_REMEMBERED:
+            self._said.clear()
+        self._said[record.name, words] = (now, 0)
         log = structlog.get_logger().bind(logger=record.name)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            log = log.bind(error=place_of(error))
+        if isinstance(error, OSError) and error.strerror:
+            log = log.bind(note=error.strerror)
+        if held_back:
+            log = log.bind(times=held_back + 1)
         say = log.error if record.levelno >= logging.ERROR else log.warning
-        say(str(record.msg).partition("\n")[0][:200], **({"error": place_of(error)} if error is not None else {}))
+        say(words)

@@ -10,6 +10,8 @@ from shipper.secret import Secret
 
 MAX_SECRET_BYTES = 64 * 1024
 """No token or key is longer; it keeps a wrong path, say to a disk image, from being read into memory."""
+SHORTEST_SECRET = 24
+"""A name that is as long, and no path, may be the secret itself."""
 
 _STAND_IN = Secret("-" * 32)
 """In the place of a secret with a problem, so that the same mistake isn't reported again as a missing secret."""
@@ -64,11 +66,13 @@ class Files:
 
     def _from_file(self, file_key: Key, value: object) -> Secret:
         if isinstance(value, str) and value:
-            return self._read(file_key, self.resolve(value))
+            # Who puts the secret itself where its file belongs must not find it in a log.
+            shown = printable(str(self.resolve(value))) if "/" in value or len(value) < SHORTEST_SECRET else "it names"
+            return self._read(file_key, self.resolve(value), shown)
         self._out.add(file_key, "must be the path of a file, in quotes")
         return _STAND_IN
 
-    def _read(self, key: Key, path: Path) -> Secret:
+    def _read(self, key: Key, path: Path, shown: str = "") -> Secret:
         problem = _unusable(path)
         if problem is None:
             secret = Secret(path=path)
@@ -78,7 +82,7 @@ class Files:
                 problem = f"can't be used ({error.strerror}): it must hold the secret alone, readable for this user"
             else:
                 return secret
-        self._out.add(key, f"the file {printable(str(path))} {problem}")
+        self._out.add(key, f"the file {shown or printable(str(path))} {problem}")
         return _STAND_IN
 
 

@@ -71,8 +71,9 @@ def lock(directory: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.fchmod(descriptor, 0o600)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # who holds it is worth knowing, but no reason not to start on a full disk
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except BlockingIOError:
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
@@ -105,6 +106,11 @@ class Ballast:
         self.spent = True
         self._path.unlink(missing_ok=True)
         return True
+
+    @staticmethod
+    def remove(directory: Path) -> None:
+        """Gives back the room of a ballast that an earlier process took."""
+        (directory / "ballast").unlink(missing_ok=True)
 
     def restore(self) -> bool:
         """Takes its room, where there is some. Returns whether it has it."""

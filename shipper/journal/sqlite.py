@@ -20,6 +20,7 @@ from shipper.journal import (
     JournalError,
     LaneFigures,
     Limits,
+    NoRoomError,
     Settled,
     SourceFigures,
     Stretch,
@@ -74,15 +75,16 @@ class SqliteJournal:
             directory = prepare(state_dir)
             descriptor = lock(directory)
             try:
-                store = Store(
+                make = partial(
+                    Store,
                     directory / FILE,
                     max_bytes=max_bytes,
                     keep_days=keep_days,
                     dead_letters_max_bytes=dead_letters_max_bytes,
                     clock=clock,
                     observe=observe,
-                    ballast=Ballast(directory),
                 )
+                store = _with_ballast(make, directory)
                 if thorough:
                     store.look_through()
             except JournalDamagedError as error:
@@ -257,6 +259,17 @@ class SqliteJournal:
         finally:
             self._thread.end()
             os.close(self._lock)
+
+
+def _with_ballast(make: Callable[..., Store], directory: Path) -> Store:
+    """Opens the store; on a full disk an earlier process's ballast makes way for that."""
+    try:
+        store = make()
+    except NoRoomError:
+        Ballast.remove(directory)
+        store = make()
+    store.ballast = Ballast(directory)
+    return store
 
 
 def _moved_aside(error: JournalDamagedError, directory: Path, now: float) -> JournalDamagedError:

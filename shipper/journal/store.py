@@ -57,12 +57,11 @@ class Store:
         dead_letters_max_bytes: int = 1 << 30,
         clock: Callable[[], float] = time.time,
         observe: Callable[[float], None] = lambda _secs: None,
-        ballast: Ballast | None = None,
     ) -> None:
         self._db = Database(path, observe, max_bytes + max_bytes // 10 + dead_letters_max_bytes + BEYOND_LIMIT_BYTES)
         self._keep_ms = int(keep_days * 86_400_000)
         self._clock = clock
-        self._ballast = ballast
+        self.ballast: Ballast | None = None
         self._horizons: dict[str, int] = {}
         self._pages = StoredPages(self._db)
         self._ledger = Ledger(self._db, self._pages)
@@ -393,7 +392,7 @@ class Store:
         try:
             return operation()
         except NoRoomError as error:
-            if error.reason != "disk_full" or self._ballast is None or not self._ballast.release():
+            if error.reason != "disk_full" or self.ballast is None or not self.ballast.release():
                 raise
         self._db.sparing = True
         try:
@@ -403,7 +402,7 @@ class Store:
 
     def _cramped(self) -> bool:
         """The ballast is spent, and a page more could take the room that acks and trimming need."""
-        spent = self._ballast is not None and self._ballast.spent
+        spent = self.ballast is not None and self.ballast.spent
         return spent and self._db.free_bytes() < APPEND_WITHIN_BYTES
 
     def trim(self) -> bool:
@@ -412,8 +411,8 @@ class Store:
         Raises JournalBrokenError where the file was taken away under us.
         """
         self._db.expect_in_place()
-        spent = self._ballast is not None and self._ballast.spent
-        if spent and self._ballast is not None and self._ballast.restore():
+        spent = self.ballast is not None and self.ballast.spent
+        if spent and self.ballast is not None and self.ballast.restore():
             self._db.sparing = spent = False
         before = None if spent or self._census.tight else self._now() - self._keep_ms
         trimmed = 0

@@ -241,3 +241,13 @@ def test_no_text_form_of_settings_shows_a_secret(case: Case) -> None:
     for shown in (repr(without_proxy), str(without_proxy), str(without_proxy.model_dump())):
         assert CANARY not in shown
     assert CANARY not in without_proxy.model_dump_json()
+
+
+def test_a_secret_put_where_its_file_belongs_is_not_shown(tmp_path: Path) -> None:
+    secret = "canary-0123456789abcdef0123456789abcdef"
+    path = tmp_path / "c.toml"
+    path.write_text(f'[sources.acme]\ntype = "auth0"\ndomain = "a.us.auth0.com"\ntoken_file = "{secret}"\n')
+    with pytest.raises(ConfigError) as wrong:
+        load(path, {})
+    assert "sources.acme.token_file: the file it names does not exist" in str(wrong.value)
+    assert secret not in str(wrong.value)

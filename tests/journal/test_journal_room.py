@@ -269,6 +269,19 @@ def test_delivered_events_stay_for_keep_days_and_undelivered_ones_for_ever(tmp_p
     store.close()
 
 
+def test_a_page_that_a_lane_is_in_the_middle_of_stays_whole(tmp_path: Path) -> None:
+    store = opened(tmp_path, keep_days=0)
+    fill(store, "acme", 3)
+    store.ack("acme", "siem", 15, ())
+    store.trim()
+    assert store._db.value("SELECT count(*) FROM page WHERE body IS NULL") == 1
+    stretch = store.read("acme", "siem", 15, EVERYTHING)
+    assert stretch is not None
+    assert list(stretch.events) == [loud(n, 14_000) for n in range(16, 31)]
+    check_file(store)
+    store.close()
+
+
 def test_space_is_made_even_of_events_that_a_clock_set_back_took_for_young(tmp_path: Path) -> None:
     clock = Clock()
     store = opened(tmp_path, max_bytes=MB, clock=clock)

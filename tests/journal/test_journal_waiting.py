@@ -66,7 +66,7 @@ class Interrupted(SqliteJournal):
         abandoned.send(None)
         abandoned.close()
 
-    async def settled(self) -> None:
+    async def calm(self) -> None:
         """Everything that was going to happen by itself has happened."""
         for _ in range(5):
             await self.alive()
@@ -140,16 +140,16 @@ async def test_lanes_that_wait_side_by_side_look_once_for_each_append(tmp_path: 
         await source.append(page(numbers(1, 3)))
         patient = Limits(100, 1_000_000, timeout_secs=3600.0)
         waiters = [asyncio.create_task(each.waiting(0, patient)) for each in (lane, other)]
-        await journal.settled()
+        await journal.calm()
         assert journal.looks == 2
         await busy.reserve(1, 1)
         await busy.ack(1)
         await source.caught_up(5)
         await journal.trim()
-        await journal.settled()
+        await journal.calm()
         assert journal.looks == 2, "nothing was stored, so nobody has a reason to look"
         await source.append(page(numbers(4, 4)))
-        await journal.settled()
+        await journal.calm()
         assert journal.looks == 4
         await source.append(page(numbers(5, 100)))
         async with asyncio.timeout(SOON_SECS):
@@ -162,9 +162,9 @@ async def test_another_sources_events_wake_nobody(tmp_path: Path) -> None:
         globex, _ = await journal.source("globex", "globex.example")
         await source.append(page(numbers(1, 1)))
         waiter = asyncio.create_task(lane.waiting(0, FULLER))
-        await journal.settled()
+        await journal.calm()
         await globex.append(page(numbers(1, 10)))
-        await journal.settled()
+        await journal.calm()
         assert (journal.looks, waiter.done()) == (1, False)
         waiter.cancel()
 
@@ -204,7 +204,7 @@ async def test_a_batch_is_ready_once_full_or_old_enough_and_at_once_where_the_cl
 async def test_a_cancelled_waiter_leaves_the_others_waiting(tmp_path: Path) -> None:
     async with opened(tmp_path) as (journal, source, lane):
         gone, stays = (asyncio.create_task(lane.waiting(0, FULLER)) for _ in range(2))
-        await journal.settled()
+        await journal.calm()
         gone.cancel()
         with suppress(asyncio.CancelledError):
             await gone

@@ -32,17 +32,17 @@ class Died(BaseException):
 class Mortal(S3):
     """Dies once it has put so many objects: at the latest before anyone else knows of the last one."""
 
-    objects = 10**9
+    lives = 10**9
 
     def _put(self, *arguments: Any) -> None:
-        if not self.objects:
+        if not self.lives:
             raise Died
         super()._put(*arguments)
-        self.objects -= 1
+        self.lives -= 1
 
     async def write(self, batch: Batch) -> None:
         await super().write(batch)
-        if not self.objects:
+        if not self.lives:
             raise Died
 
 
@@ -80,7 +80,7 @@ THREE_HOURS = [event_at(hour=(number - 1) // 4, number=number) for number in ran
 
 async def test_a_crash_between_write_and_ack_makes_no_duplicate(tmp_path: Path, bucket: Bucket) -> None:
     mortal = sink_of(bucket, Mortal, batch={"max_events": 4, "timeout_secs": 0})
-    mortal.objects = 1
+    mortal.lives = 1
     async with lane_into(tmp_path, mortal, THREE_HOURS) as lane:
         await dies(lane)
         assert (list(bucket.numbers().values()), lane.figures.position) == ([[1, 2, 3, 4]], 0)
@@ -94,7 +94,7 @@ async def test_a_crash_at_an_hours_boundary_makes_no_duplicate_and_no_overlap(
     tmp_path: Path, bucket: Bucket, objects: int
 ) -> None:
     mortal = sink_of(bucket, Mortal, batch={"max_events": 12, "timeout_secs": 0})
-    mortal.objects = objects
+    mortal.lives = objects
     async with lane_into(tmp_path, mortal, THREE_HOURS) as lane:
         await dies(lane)
         assert len(bucket.keys()) == objects
@@ -136,7 +136,7 @@ async def test_a_crash_at_a_half_after_a_rejection_makes_no_duplicate_and_no_ove
     with Destination(default=in_front_of(bucket.url, more_than(3))) as front:
         settings: dict[str, Any] = {"url": front.url, "batch": {"max_events": 12, "timeout_secs": 0}}
         mortal = sink_of(bucket, Mortal, **settings)
-        mortal.objects = objects
+        mortal.lives = objects
         async with lane_into(tmp_path, mortal, events) as lane:
             await dies(lane)
             await next_process(lane, sink_of(bucket, **settings))
@@ -149,7 +149,7 @@ async def test_with_the_right_to_put_alone_a_crash_makes_no_duplicate_either(
 ) -> None:
     aws(PUT_ONLY)
     mortal = sink_of(bucket, Mortal, batch={"max_events": 12, "timeout_secs": 0})
-    mortal.objects = 2
+    mortal.lives = 2
     async with lane_into(tmp_path, mortal, THREE_HOURS) as lane:
         await dies(lane)
         await next_process(lane, sink_of(bucket))

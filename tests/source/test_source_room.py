@@ -16,7 +16,7 @@ from source_case import (
 async def test_a_full_journal_stops_polling_until_there_is_room_again(tmp_path: Path) -> None:
     async with rigged(tmp_path, tenant={"count": 6_000}, journal={"max_bytes": 300_000}) as rig:
         polling = asyncio.create_task(rig.source.run(once=True))
-        await until(rig.journal, "acme", lambda: rig.handle.figures.paused)
+        await until(rig.journal, "acme", lambda: rig.handle.figures.paused is not None)
         await round_trips(rig.running)
         assert (rig.source.health.state, rig.source.health.reason) == ("paused", "journal_full")
         assert our_tasks() == ["Auth0Source.run"]
