@@ -129,7 +129,9 @@ class Desk:
             raise UnknownNameError("operator", f"the journal knows no source {name!r} (it knows: {known})")
         self._refuse_in_use(name)
         checkpoint = str(question["checkpoint"]).encode()
-        await self._journal.set_checkpoint(name, checkpoint, question["audit"], question["who"])
+        await self._journal.set_checkpoint(
+            name, checkpoint, question["audit"], question["who"], question.get("since_ms")
+        )
         return {}
 
     async def _checkpoint_import(self, question: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,10 +144,12 @@ class Desk:
             source = known.get(place["tenant"])
             if source is None or source.checkpoint is None:
                 handle, _ = await self._journal.source(place["source"], place["tenant"])
-                await handle.begin(place["start"], checkpoint, min(place["horizon"], int(time.time() * 1000)))
+                await handle.begin("imported", checkpoint, min(place["horizon"], int(time.time() * 1000)))
                 await self._journal.audit(question["who"], place["audit"])
             else:
-                await self._journal.set_checkpoint(source.name, checkpoint, place["audit"], question["who"])
+                await self._journal.set_checkpoint(
+                    source.name, checkpoint, place["audit"], question["who"], place["horizon"]
+                )
         return {}
 
     def _expect_importable(self, place: Mapping[str, Any], known: SourceFigures | None) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from shipper.archive import Archive
 from shipper.archive.recover import Resume, newest_ids
 from shipper.journal import JournalBrokenError, Settled, UnknownNameError
+from shipper.journal.files import synchronise
 from shipper.journal.sqlite import FILE, SqliteJournal
 from shipper.sources.chain import Checkpoint
 from shipper.sources.start import embedded_time, synthetic_id
@@ -61,11 +62,7 @@ class SettledFile:
             file.flush()
             os.fsync(file.fileno())
         new.rename(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        synchronise(self._path.parent)
         self._known = now
 
 

@@ -92,12 +92,19 @@ def _position(place: str) -> str:
 async def _set(settings: "Settings", source: str, log_id: str) -> int:
     from shipper.ask import operator
     from shipper.sources.chain import Checkpoint
+    from shipper.sources.start import embedded_time
 
     async with operator(settings) as ask:
         found = {known["source"]: _last(known) for known in await ask("checkpoints", {})}
         before = found.get(source, NOT_STARTED)
         audit = f"checkpoint set {source} from {before} to {log_id}"
-        question = {"source": source, "checkpoint": Checkpoint(log_id).encode().decode(), "audit": audit, "who": who()}
+        question = {
+            "source": source,
+            "checkpoint": Checkpoint(log_id).encode().decode(),
+            "since_ms": embedded_time(log_id),
+            "audit": audit,
+            "who": who(),
+        }
         await ask("checkpoint.set", question)
     click.echo(f"{source} resumes behind {log_id} (before: {before})")
     return OK

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from shipper.journal import JournalBrokenError, JournalDamagedError, JournalError, NoRoomError
+from shipper.journal.files import synchronise
 from shipper.journal.schema import APPLICATION_ID, READABLE_FROM, VERSION, migrate
 from shipper.tally import sum_from_bytes, sum_to_bytes
 
@@ -75,9 +76,7 @@ class Database:
             db.execute("PRAGMA journal_mode=WAL").fetchall()
         new.rename(self._path)
         for directory in (self._path.parent, self._path.parent.parent):
-            descriptor = os.open(directory, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
+            synchronise(directory)
 
     def _examine(self) -> None:
         with self._path.open("rb") as file:

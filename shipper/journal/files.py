@@ -21,8 +21,11 @@ def prepare(state_dir: Path, mounts: Path = MOUNTS) -> Path:
     """The journal's own directory (0700), made where it is missing. Raises JournalBrokenError."""
     directory = state_dir.absolute() / "journal"
     try:
+        missing = [place for place in (directory, *directory.parents) if not place.exists()]
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
+        for made in missing:
+            synchronise(made.parent)
     except OSError as error:
         raise _no_directory(directory, error) from None
     kind = file_system(directory, mounts)
@@ -31,6 +34,15 @@ def prepare(state_dir: Path, mounts: Path = MOUNTS) -> Path:
             "io", f"{directory}: is on a network file system ({kind}), where a journal is not safe: use a local disk"
         )
     return directory
+
+
+def synchronise(directory: Path) -> None:
+    """Makes the names in a directory survive a power cut. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def file_system(path: Path, mounts: Path = MOUNTS) -> str:

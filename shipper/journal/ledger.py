@@ -104,6 +104,13 @@ class Ledger:
         kept = [i for i in range(len(ids)) if first + i not in without]
         return tallies([ids[i] for i in kept], [times[i] for i in kept])
 
+    def leave(self, source: int, sink: str) -> None:
+        """Counts what the lane has settled of the page that it is in: its position is about to jump."""
+        done, position = self._db.rows(
+            "SELECT tallied, position FROM lane WHERE source = ? AND sink = ?", source, sink
+        )[0]
+        self.add(source, sink, DELIVERED, self.count(source, done + 1, position))
+
     def catch_up_source(self, source: int) -> None:
         """Counts what a program stored that knows no ledger."""
         tallied, last = self._db.rows("SELECT tallied, next - 1 FROM source WHERE id = ?", source)[0]

@@ -62,10 +62,12 @@ _SECOND = (
     "ALTER TABLE page ADD COLUMN tally BLOB",  # of its events; NULL or of another count: an older program's page
     "ALTER TABLE page ADD COLUMN checkpoint BLOB",  # the source's, behind it
     "ALTER TABLE source ADD COLUMN tallied INTEGER NOT NULL DEFAULT 0",  # the ledger counts events up to this number
-    "ALTER TABLE source ADD COLUMN began_checkpoint BLOB",  # where its very first poll began
+    "ALTER TABLE source ADD COLUMN began_checkpoint BLOB",  # where its first poll began, or someone set it
     "ALTER TABLE source ADD COLUMN began_horizon INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE source ADD COLUMN began_number INTEGER NOT NULL DEFAULT 0",  # events up to this one were there before
     "ALTER TABLE source ADD COLUMN gaps INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE source ADD COLUMN late_number INTEGER NOT NULL DEFAULT 0",  # of the last event that came late
+    "ALTER TABLE source ADD COLUMN late_since INTEGER NOT NULL DEFAULT 0",  # the earliest time of those
     "ALTER TABLE source ADD COLUMN late_checkpoint BLOB",  # a place before all late events that are not settled
     "ALTER TABLE lane ADD COLUMN tallied INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE lane ADD COLUMN requeued INTEGER NOT NULL DEFAULT 0",  # dead letters that were delivered after all

@@ -193,9 +193,11 @@ class SqliteJournal:
         """Gives dead letters up for good, counted. Returns how many."""
         return await self.run(self._store.purge, chosen, who)
 
-    async def set_checkpoint(self, source: str, checkpoint: bytes, audit: str, who: str) -> None:
-        """Makes the source resume elsewhere; kept in the audit list."""
-        await self.run(self._store.set_checkpoint, source, checkpoint, audit, who)
+    async def set_checkpoint(
+        self, source: str, checkpoint: bytes, audit: str, who: str, since: int | None = None
+    ) -> None:
+        """Makes the source resume elsewhere, at a place of this time (ms); kept in the audit list."""
+        await self.run(self._store.set_checkpoint, source, checkpoint, audit, who, since)
 
     async def forget(self, kind: str, name: str, who: str) -> int:
         """Gives up what waits for a "sink", or everything of a "source". Returns how many events waited."""

@@ -66,7 +66,7 @@ class Store:
         self._pages = StoredPages(self._db)
         self._ledger = Ledger(self._db, self._pages)
         self._letters = Letters(self._db, dead_letters_max_bytes, self._now)
-        self._upkeep = Upkeep(self._db, clock)
+        self._upkeep = Upkeep(self._db, self._ledger, clock)
         self._census = Census(self._db, max_bytes, self._letters, self._cramped)
         self.figures = self._census.take([name for (name,) in self._db.rows("SELECT name FROM source")])
 
@@ -129,7 +129,9 @@ class Store:
                 behind = None if page.late else page.checkpoint
                 grown = self._pages.add(source, number, fresh, encode_tallies(hours), behind, self._now())
             if page.late:
-                self._came_late(source, page.checkpoint, number + len(fresh) - 1 if fresh else 0)
+                if fresh:
+                    last, since = number + len(fresh) - 1, min(event.time for event in fresh)
+                    self._came_late(source, page.checkpoint, last, since)
                 page = Page(page.events, checkpoint, horizon or 0)
             self._db.execute(
                 "UPDATE source SET next = next + ?, tallied = next + ? - 1, bytes = bytes + ?, checkpoint = ?,"
@@ -154,14 +156,18 @@ class Store:
                 fresh.append(event)
         return fresh
 
-    def _came_late(self, source: int, before: bytes, number: int) -> None:
-        if number:
+    def _came_late(self, source: int, before: bytes, number: int, since: int) -> None:
+        """Remembers a place before all late events that are not settled: that of the earliest one."""
+        late, earliest, position = self._db.rows(
+            "SELECT late_number, late_since, (SELECT coalesce(min(position), 0) FROM lane WHERE source = source.id"
+            " AND NOT forgotten) FROM source WHERE id = ?",
+            source,
+        )[0]
+        if late <= position or since < earliest:
             self._db.execute(
-                "UPDATE source SET late_checkpoint = CASE WHEN late_number >"
-                " (SELECT coalesce(min(position), 0) FROM lane WHERE source = ? AND NOT forgotten)"
-                " THEN late_checkpoint ELSE ? END, late_number = ? WHERE id = ?",
-                source, before, number, source,
-            )  # fmt: skip
+                "UPDATE source SET late_checkpoint = ?, late_since = ? WHERE id = ?", before, since, source
+            )
+        self._db.execute("UPDATE source SET late_number = ? WHERE id = ?", number, source)
 
     def caught_up(self, name: str, horizon: int) -> None:
         """Everything up to the horizon is held. Kept in the figures at once, in the file at most every minute."""
@@ -427,9 +433,9 @@ class Store:
 
     # -- upkeep --------------------------------------------------------------------------------------------------------
 
-    def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str) -> None:
-        """Again from here: known ids are forgotten, so what comes again is stored again."""
-        self._upkeep.set_checkpoint(name, checkpoint, audit, who)
+    def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str, since: int | None = None) -> None:
+        """Again from here: known ids are forgotten, so what comes again is stored again. since: the place's time."""
+        self._upkeep.set_checkpoint(name, checkpoint, audit, who, since)
         self.figures = self._census.take([name])
 
     def forget_sink(self, sink: str, who: str) -> int:
@@ -504,12 +510,17 @@ class Store:
         found: list[tuple[int, Event]] = []
         for first, last, touched in self._pages.touching(source, number, since, until, PAGES_PER_LOOK):
             if touched:
-                events = self._pages.behind(source, first - 1, last - first + 1)
-                found += [(first + i, event) for i, event in enumerate(events) if since <= event.time < until]
+                at = first - 1
+                while at < last:
+                    for event in self._pages.behind(source, at, last - at):
+                        at += 1
+                        if since <= event.time < until:
+                            found.append((at, event))
             number = last
             if len(found) >= limit:
                 break
-        return found, number if number < stored else None, oldest[0] if oldest else None
+        whole_from = max([*oldest, *(time + 1 for time in self._pages.times_upto(source, trimmed))]) if oldest else None
+        return found, number if number < stored else None, whole_from
 
     def settled(self) -> list[Settled]:
         """For each source the place up to which every lane has settled everything, as far as it is known."""

@@ -101,6 +101,12 @@ class StoredPages:
             times += [time_at(stored_times, a + i) for i in range(len(some))]
         return ids, times
 
+    def times_upto(self, source: int, last: int) -> Iterator[int]:
+        """The times of the events up to this number, as far as they are known."""
+        for (times,) in self._db.rows("SELECT times FROM page WHERE source = ? AND first <= ?", source, last):
+            for offset in range(len(times) // 8):
+                yield time_at(times, offset)
+
     def behind(self, source: int, number: int, most: int) -> Sequence[Event]:
         """At least one and at most so many events behind this number, as far as their page goes."""
         recent = self._recent.behind(source, number, most)

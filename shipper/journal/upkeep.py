@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from shipper.journal import UnknownNameError
 from shipper.journal.database import Database
+from shipper.journal.ledger import Ledger
 from shipper.journal.stored_pages import time_at
 
 KNOWN_IDS = 10_000
@@ -16,8 +17,9 @@ KNOWN_IDS = 10_000
 class Upkeep:
     """Works on the store's connection. clock: seconds since 1970."""
 
-    def __init__(self, db: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, db: Database, ledger: Ledger, clock: Callable[[], float]) -> None:
         self._db = db
+        self._ledger = ledger
         self._clock = clock
 
     def trim(self, name: str, before: int | None, most: int) -> int:
@@ -63,36 +65,53 @@ class Upkeep:
 
     def settled(self, name: str) -> tuple[bytes, int] | None:
         """Checkpoint and horizon (ms) up to which every lane has settled everything; None where that is not known."""
-        source, last, checkpoint, horizon, late, before_late = self._db.rows(
-            "SELECT id, next - 1, checkpoint, horizon, late_number, late_checkpoint FROM source WHERE name = ?", name
+        source, last, checkpoint, horizon, began, since, number = self._db.rows(
+            "SELECT id, next - 1, checkpoint, horizon, began_checkpoint, began_horizon, began_number FROM source"
+            " WHERE name = ?",
+            name,
         )[0]
         position = self._db.value("SELECT min(position) FROM lane WHERE source = ? AND NOT forgotten", source)
         if position is None or checkpoint is None:
             return None
         if position == last:
             return checkpoint, horizon
-        behind = self._db.rows(
-            "SELECT checkpoint, times FROM page WHERE source = ? AND first <= ? AND first + count - 1 <= ?"
-            " AND checkpoint IS NOT NULL ORDER BY first DESC LIMIT 1",
-            source, position, position,
-        )  # fmt: skip
-        if behind:
-            page, times = behind[0]
-            return (before_late if position < late else page), time_at(times, len(times) // 8 - 1)
-        # No page is settled, or what was is forgotten; in the first case that of the first poll is the place.
-        began, since, first = self._db.rows(
-            "SELECT began_checkpoint, began_horizon, (SELECT min(first) FROM page WHERE source = id) FROM source"
-            " WHERE id = ?",
-            source,
-        )[0]
-        return (began, since) if began is not None and first == 1 else None
+        # Places behind events that were there before the checkpoint was set may be ahead of what is read again now.
+        place = self._settled_page(source, position, number if position >= number else 0)
+        if position < number:
+            if place is not None and since < place[1]:
+                place = began, since
+        elif place is None and began is not None:
+            oldest = self._db.value("SELECT min(first) FROM page WHERE source = ?", source)
+            place = (began, since) if oldest is not None and oldest <= number + 1 else None
+        return place and self._before_late(source, position, place)
 
-    def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str) -> None:
-        """Makes a source resume elsewhere, with no id known."""
+    def _settled_page(self, source: int, position: int, behind: int) -> tuple[bytes, int] | None:
+        """The place of the newest page that is settled whole, of those behind a number, and its newest event's time."""
+        found = self._db.rows(
+            "SELECT checkpoint, times FROM page WHERE source = ? AND first > ? AND first <= ?"
+            " AND first + count - 1 <= ? AND checkpoint IS NOT NULL ORDER BY first DESC LIMIT 1",
+            source, behind, position, position,
+        )  # fmt: skip
+        if not found:
+            return None
+        checkpoint, times = found[0]
+        return checkpoint, max(time_at(times, offset) for offset in range(len(times) // 8))
+
+    def _before_late(self, source: int, position: int, place: tuple[bytes, int]) -> tuple[bytes, int]:
+        """The place, or one before late events that are not settled and older than it: they may lie anywhere."""
+        late, since, before_late = self._db.rows(
+            "SELECT late_number, late_since, late_checkpoint FROM source WHERE id = ?", source
+        )[0]
+        return (before_late, since) if position < late and since <= place[1] else place
+
+    def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str, since: int | None) -> None:
+        """Makes a source resume elsewhere, with no id known. since: the place's time (ms), None where it has none."""
         with self._db.transaction():
             self._db.execute(
-                "UPDATE source SET checkpoint = ?, known_from = next, highest = '' WHERE name = ?", checkpoint, name
-            )
+                "UPDATE source SET checkpoint = ?, began_checkpoint = ?, began_horizon = ?, began_number = next - 1,"
+                " known_from = next, highest = '' WHERE name = ?",
+                checkpoint, checkpoint, 1 << 62 if since is None else since, name,
+            )  # fmt: skip
             self.audit(who, audit)
 
     def forget_sink(self, sink: str, who: str) -> int:
@@ -125,6 +144,7 @@ class Upkeep:
             self.audit(who, f"forget source {name}: {waiting} events given up")
 
     def _forget_lane(self, source: int, sink: str) -> None:
+        self._ledger.leave(source, sink)
         last = self._db.value("SELECT next - 1 FROM source WHERE id = ?", source)
         self._db.execute(
             "UPDATE lane SET given_up = given_up + ? - position, position = ?, tallied = ?, start = '',"

@@ -29,7 +29,6 @@ def test_the_names_of_a_new_journal_and_its_directory_are_durable_before_anythin
     need_trace()
     trace = tmp_path / "trace"
     strace = ["strace", "-D", "-f", "-qq", "-y", "--seccomp-bpf", "-o", str(trace), "-e", CALLS]
-    (tmp_path / "state").mkdir()
     subprocess.run([*strace, sys.executable, "-c", BEGIN, str(tmp_path / "state")], check=True, capture_output=True)
     pending: set[Path] = set()
     made: list[str] = []
@@ -41,5 +40,5 @@ def test_the_names_of_a_new_journal_and_its_directory_are_durable_before_anythin
             made.append(Path(new[1]).name)
         elif synced := _SYNCED.match(line):
             pending -= {name for name in pending if name.parent == Path(synced[1])}
-    assert made == ["journal", "journal.sqlite"]
+    assert made == ["state", "journal", "journal.sqlite"]
     assert not pending

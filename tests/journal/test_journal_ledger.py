@@ -135,6 +135,33 @@ def test_what_is_settled_stays_before_a_late_event_until_that_is_settled(tmp_pat
     store.close()
 
 
+def test_what_is_settled_goes_back_with_a_checkpoint_that_someone_sets_back(tmp_path: Path) -> None:
+    store = opened(tmp_path, "siem")
+    store.append("acme", page(numbers(1, 100), b"one"))
+    store.append("acme", page(numbers(101, 200), b"two"))
+    store.ack("acme", "siem", 200, [])
+    store.set_checkpoint("acme", b"back", "checkpoint set", "someone", 7)
+    assert [place.checkpoint for place in store.settled()] == [b"back"]
+    store.append("acme", page(numbers(1, 100), b"again"))
+    assert [place.checkpoint for place in store.settled()] == [b"back"], "not what was behind it before"
+    store.append("acme", page(numbers(101, 150), b"further"))
+    store.ack("acme", "siem", 300, [])
+    assert [place.checkpoint for place in store.settled()] == [b"again"]
+    store.close()
+
+
+def test_what_is_settled_stays_before_events_that_wait_when_someone_sets_the_checkpoint_ahead(tmp_path: Path) -> None:
+    store = opened(tmp_path, "siem")
+    store.append("acme", page(numbers(1, 100), b"one"))
+    store.append("acme", page(numbers(101, 200), b"two"))
+    store.ack("acme", "siem", 150, [])
+    store.set_checkpoint("acme", b"ahead", "checkpoint set", "someone", EPOCH_MS * 2)
+    assert [place.checkpoint for place in store.settled()] == [b"one"]
+    store.set_checkpoint("acme", b"back", "checkpoint set", "someone", 7)
+    assert [place.checkpoint for place in store.settled()] == [b"back"]
+    store.close()
+
+
 def test_a_gap_is_recorded_counted_and_moves_the_horizon_behind_it(tmp_path: Path) -> None:
     store = opened(tmp_path, "siem")
     store.gap("acme", 5, 90, may_be_empty=True)

@@ -163,7 +163,8 @@ class JournalMachine(CheckedJournal):
         if not really:
             return
         source = self.begun(which)
-        self.do(self.store.set_checkpoint, source.name, b"%d" % source.chain, "by a test", "nobody")
+        since = source.ends[-1] if source.ends else EPOCH_MS
+        self.do(self.store.set_checkpoint, source.name, b"%d" % source.chain, "by a test", "nobody", since)
         self.audits.append(("nobody", "by a test"))
         source.checkpoint, source.known_from = b"%d" % source.chain, len(source.events)
 

@@ -131,6 +131,7 @@ def test_a_forgotten_sources_numbers_are_not_used_again(store: Store) -> None:
     assert stretch is not None
     assert (stretch.first, list(stretch.events)) == (11, numbers(1, 3))
     assert [letter.number for letter in store.dead_letters()] == [2]
+    store.close()
 
 
 def test_an_id_outside_the_sources_order_is_not_taken_for_new_twice(store: Store) -> None:
@@ -170,6 +171,21 @@ def test_a_checkpoint_that_was_set_forgets_known_ids_and_is_in_the_audit_list(tm
     assert store.append("acme", page(numbers(5, 12))).stored == 8
     assert store.append("acme", page(numbers(5, 12))).stored == 0
     assert read(store, "acme", "siem", 0) == [*ids(1, 10), *ids(5, 12)]
+    store.close()
+
+
+def test_what_is_settled_is_never_ahead_of_a_lane_that_lags_far_behind_a_late_event(store: Store) -> None:
+    store.open_source("acme", "acme.example")
+    store.begin("acme", "earliest", b"start", 5)
+    store.open_lane("acme", "siem", "earliest")
+    for first, last in ((1, 60), (61, 120), (122, 180)):
+        store.append("acme", page(numbers(first, last), b"behind %d" % last))
+    store.ack("acme", "siem", 70, ())
+    late = msgspec.structs.replace(page(numbers(121, 121), b"behind 120"), late=True)
+    assert store.append("acme", late).stored == 1
+    assert [place.checkpoint for place in store.settled()] == [b"behind 60"]
+    store.ack("acme", "siem", 179, ())
+    assert [place.checkpoint for place in store.settled()] == [b"behind 120"]
     store.close()
 
 
