@@ -71,6 +71,8 @@ class Scene:
             "lag_seconds": lag,
             "retention_headroom_seconds": None if lag is None else self.retention[source.name] - lag,
             "retention_gaps": source.gaps,
+            "last_retention_gap": source.last_gap
+            and dict(zip(("since", "until", "may_be_empty"), source.last_gap, strict=True)),
         }
 
     def _lane_status(self, source: SourceFigures, lane: LaneFigures) -> dict[str, Any]:

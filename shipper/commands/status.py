@@ -67,9 +67,17 @@ def _print_tables(out: "Console", found: dict[str, Any]) -> None:
 
 def _print_remarks(out: "Console", found: dict[str, Any]) -> None:
     """What is not trouble now, but must not be overlooked."""
+    from shipper.commands.shown import moment
+
     for source in found["sources"]:
         if source.get("retention_gaps"):
-            out.print(f"{_name(source)}: {source['retention_gaps']} gaps: the source's retention ran out before a poll")
+            last = source["last_retention_gap"]
+            between = f"from {moment(last['since'])} to {moment(last['until'])}"
+            maybe = " (it may be empty)" if last["may_be_empty"] else ""
+            out.print(
+                f"{_name(source)}: its retention ran out before a poll, so far {source['retention_gaps']} times; the "
+                f"last gap is {between}{maybe}"
+            )
     for lane in found["lanes"]:
         queued, requeued = lane.get("queued", 0), lane.get("requeued", 0)
         if queued or requeued:

@@ -65,10 +65,25 @@ class Census:
         )[0]
         known = self._sources[name].horizon if name in self._sources else None
         latest = max((at for at in (stored_horizon, known, horizon) if at is not None), default=None)
-        lanes = self._lanes_of(source, following - 1)
         return SourceFigures(
-            name, tenant, following - 1, checkpoint, start, latest, bytes=size, paused=None, lanes=lanes, gaps=gaps
+            name,
+            tenant,
+            following - 1,
+            checkpoint,
+            start,
+            latest,
+            bytes=size,
+            paused=None,
+            lanes=self._lanes_of(source, following - 1),
+            gaps=gaps,
+            last_gap=self._last_gap(source) if gaps else None,
         )
+
+    def _last_gap(self, source: int) -> tuple[int, int, bool]:
+        since, until, may_be_empty = self._db.rows(
+            "SELECT since, until, may_be_empty FROM gap WHERE source = ? ORDER BY rowid DESC LIMIT 1", source
+        )[0]
+        return since, until, bool(may_be_empty)
 
     def _lanes_of(self, source: int, stored: int) -> dict[str, LaneFigures]:
         dead: dict[str, dict[Reason, int]] = {}

@@ -214,6 +214,7 @@ def test_status_names_gaps_and_requeued_dead_letters_only_where_there_are_some(t
         "lag_seconds": 0.0,
         "retention_headroom_seconds": None,
         "retention_gaps": 2,
+        "last_retention_gap": {"since": 1_700_000_000_000, "until": 1_700_003_600_000, "may_be_empty": True},
     }
     lane = {**source, "sink": "siem", "delivered": 1, "lag_events": 0, "dead_letters": 4, "queued": 1, "requeued": 3}
     quiet = {**lane, "sink": "[b]console[/]", "queued": 0, "requeued": 0}
@@ -226,7 +227,8 @@ def test_status_names_gaps_and_requeued_dead_letters_only_where_there_are_some(t
         assert (full.returncode, full.stdout.splitlines()[-2:]) == (
             0,
             [
-                "acme: 2 gaps: the source's retention ran out before a poll",
+                "acme: its retention ran out before a poll, so far 2 times; the last gap is from "
+                "2023-11-14 22:13:20Z to 2023-11-14 23:13:20Z (it may be empty)",
                 "acme → siem: of the requeued dead letters 1 wait, 3 were delivered",
             ],
         )

@@ -167,6 +167,7 @@ def test_a_gap_is_recorded_counted_and_moves_the_horizon_behind_it(tmp_path: Pat
     store.gap("acme", 5, 90, may_be_empty=True)
     assert (store.figures.sources["acme"].gaps, store.figures.sources["acme"].horizon) == (1, 90)
     assert store.gaps("acme") == [(5, 90, EPOCH_MS, True)]
+    assert store.figures.sources["acme"].last_gap == (5, 90, True)
     store.close()
     again = opened(tmp_path, "siem")
     assert (again.figures.sources["acme"].gaps, again.figures.sources["acme"].horizon) == (1, 90)
