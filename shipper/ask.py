@@ -12,7 +12,8 @@ from typing import Any
 from shipper.config import Settings
 from shipper.desk import SOCKET_NAME, Desk
 from shipper.journal import UnknownNameError
-from shipper.journal.sqlite import SqliteJournal
+from shipper.journal.sqlite import FILE, SqliteJournal
+from shipper.recovery import expect_journal
 
 ANSWER_WITHIN_SECS = 60.0
 Ask = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
@@ -34,6 +35,10 @@ async def operator(settings: Settings, *, make: bool = False) -> AsyncIterator[A
         yield ask
         return
     _expect_owner(settings.state_dir, make=make)
+    # A command must not put an empty journal in the place of one that was lost.
+    expect_journal(settings.state_dir)
+    if not make and not (settings.state_dir / "journal" / FILE).exists():
+        raise UnknownNameError("operator", f"{settings.state_dir}: there is no journal here: is state_dir right?")
     journal = await SqliteJournal.open(
         settings.state_dir,
         max_bytes=settings.journal.max_bytes,

@@ -14,13 +14,14 @@ from shipper.journal import NoRoomError
 from shipper.journal.letters import Chosen
 from shipper.journal.sqlite import SqliteJournal
 from shipper.metrics import Metrics
-from shipper.recovery import SettledFile
+from shipper.recovery import FORGOTTEN, SettledFile
 from shipper.scene import Scene
 from shipper.secret import Secret
 
 UPKEEP_EVERY_SECS = 5.0
 SETTLED_EVERY_SECS = 10.0
 DIGEST_EVERY_SECS = 5.0
+PURGE_EVERY_SECS = 600.0
 
 
 class Upkeep:
@@ -42,7 +43,7 @@ class Upkeep:
         self._secrets, self._retry = secrets, retry
         self._oldest_ms = settings.journal.dead_letters_max_age_days * 86_400_000
         self._settled = SettledFile(settings.state_dir)
-        self._settle_at = 0.0
+        self._settle_at = self._purge_at = 0.0
 
     async def run(self) -> None:
         """Goes on until it is cancelled. Raises JournalBrokenError."""
@@ -52,12 +53,18 @@ class Upkeep:
             with suppress(NoRoomError):
                 await self._journal.trim()
                 await self._keep_settled()
-                if self._oldest_ms:
-                    await self._journal.purge(Chosen(before=int(time.time() * 1000 - self._oldest_ms)), "")
+                await self._purge()
             for name, secrets in self._secrets:
                 changed = [secret.changed() for secret in secrets]
                 if any(changed):
                     self._log.info("a secret has changed", name=name, tries=self._retry(name))
+
+    async def _purge(self) -> None:
+        """Gives up dead letters that are too old, where that is set. All of them are looked through, so not often."""
+        now = time.monotonic()
+        if self._oldest_ms and now >= self._purge_at:
+            self._purge_at = now + PURGE_EVERY_SECS
+            await self._journal.purge(Chosen(before=int(time.time() * 1000 - self._oldest_ms)), "")
 
     async def _keep_settled(self) -> None:
         """At most every 10 seconds, and never as part of a commit: it may be old, and must not be ahead."""
@@ -66,7 +73,8 @@ class Upkeep:
             return
         self._settle_at = now + SETTLED_EVERY_SECS
         try:
-            await self._journal.run(self._settled.write, await self._journal.settled())
+            forgotten = [s.tenant for s in self._journal.figures.sources.values() if s.start == FORGOTTEN]
+            await self._journal.run(self._settled.write, await self._journal.settled(), forgotten)
         except OSError:
             # What stands there is old, and right; the next time may go better.
             self._metrics.journal_error("io")

@@ -153,6 +153,12 @@ class Delivery:
                 return await self._sink.write(batch)
         except TimeoutError:
             raise Unavailable("timeout", f"the write took longer than {limit:g} s") from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody asked for it: it would end the lane without a word.
+            raise RuntimeError("a cancellation from within") from None
 
     def _failed(self, outcome: Exception, numbers: list[int]) -> tuple[Ack | None, float]:
         """The plan's answer to a write that raised."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 from shipper.archive import Archive, Damaged
 from shipper.archive.recover import holds
 from shipper.config import Settings
-from shipper.journal import JournalDamagedError, WrongTenantError
-from shipper.journal.sqlite import FILE, SqliteJournal
+from shipper.journal import JournalBrokenError, JournalDamagedError, WrongTenantError
+from shipper.journal.sqlite import SqliteJournal
 from shipper.metrics import Metrics
-from shipper.recovery import expect_journal, recover, start_afresh
+from shipper.recovery import expect_begun, expect_journal, recover, start_afresh, unknown_sources
 from shipper.sink import Rejected, Unavailable
 
 ARCHIVE_WITHIN_SECS = 10.0
@@ -26,11 +26,9 @@ async def open_journal(
 
     recovering: a damaged or lost journal is begun anew from what every lane had settled. fresh: from nothing.
     """
-    if fresh:
-        start_afresh(settings.state_dir)
-    elif not recovering:
+    if not fresh and not recovering:
         expect_journal(settings.state_dir)
-    there = (settings.state_dir / "journal" / FILE).exists()
+    sources = {name: config.tenant_key for name, config in settings.sources.items() if config.enabled}
     opened = partial(
         SqliteJournal.open,
         settings.state_dir,
@@ -41,22 +39,33 @@ async def open_journal(
         failed=metrics.journal_error,
         aside=True,
     )
-    if not recovering:
-        return await opened()
     try:
-        journal = await opened(thorough=True)
+        journal = await opened(thorough=recovering)
     except JournalDamagedError as error:
+        if not recovering:
+            raise
         log.error("the journal is damaged", note=str(error))  # noqa: TRY400  its place says nothing
-        journal, there = await opened(), False
-    if there:
-        log.warning("nothing to recover: the journal is whole", do="Leave --recover away.")
+        journal = await opened()
+    if fresh:
+        start_afresh(settings.state_dir)
+    elif recovering:
+        await _recover(journal, settings, unknown_sources(journal, sources), log)
     else:
-        await _recover(journal, settings, log)
+        await _expect_begun(journal, settings, sources)
     return journal
 
 
-async def _recover(journal: SqliteJournal, settings: Settings, log: Any) -> None:
-    sources = {name: config.tenant_key for name, config in settings.sources.items() if config.enabled}
+async def _expect_begun(journal: SqliteJournal, settings: Settings, sources: Mapping[str, str]) -> None:
+    try:
+        expect_begun(journal, settings.state_dir, sources)
+    except JournalBrokenError:
+        await journal.close()
+        raise
+
+
+async def _recover(journal: SqliteJournal, settings: Settings, sources: Mapping[str, str], log: Any) -> None:
+    if not sources:
+        log.warning("nothing to recover: the journal is whole", do="Leave --recover away.")
     resumed = await recover(journal, settings.state_dir, sources)
     for name in sources:
         if name in resumed:

@@ -6,7 +6,7 @@ The journal's checkpoint is ahead of what a lost journal still held, so reading 
 
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from shipper.sources.chain import Checkpoint
 from shipper.sources.start import embedded_time, synthetic_id
 
 SETTLED = "settled.json"
+FORGOTTEN = "forgotten"
+"""In the place of its start, the journal's word for a source that was given up."""
 
 
 class _Kept(msgspec.Struct):
@@ -49,9 +51,10 @@ class SettledFile:
         except (OSError, ValueError, msgspec.DecodeError) as error:
             raise JournalBrokenError("io", f"{self._path}: can't be read ({type(error).__name__})") from None
 
-    def write(self, settled: Iterable[Settled]) -> None:
-        """Keeps these. A source that says nothing now keeps what it had. Raises OSError."""
-        now = self._known | {place.tenant: place for place in settled}
+    def write(self, settled: Iterable[Settled], forgotten: Collection[str] = ()) -> None:
+        """Keeps these. A source that says nothing now keeps what it had, unless someone forgot it. Raises OSError."""
+        kept_before = {tenant: place for tenant, place in self._known.items() if tenant not in forgotten}
+        now = kept_before | {place.tenant: place for place in settled}
         if now == self._known:
             return
         kept = [_Kept(s.name, s.tenant, b64encode(s.checkpoint).decode(), s.horizon) for s in now.values()]
@@ -78,8 +81,33 @@ def expect_journal(state_dir: Path) -> None:
         )
 
 
+def unknown_sources(journal: SqliteJournal, sources: Mapping[str, str]) -> dict[str, str]:
+    """Those of the sources (tenant by name) that this journal has never begun, nor been told to forget."""
+    begun = {
+        source.tenant
+        for source in journal.figures.sources.values()
+        if source.checkpoint is not None or source.start == FORGOTTEN
+    }
+    return {name: tenant for name, tenant in sources.items() if tenant not in begun}
+
+
+def expect_begun(journal: SqliteJournal, state_dir: Path, sources: Mapping[str, str]) -> None:
+    """Raises JournalBrokenError where an earlier journal had a place for a source (tenant by name), and this has none.
+
+    So it is when `--recover` was cut off half-way, or left out a source that was not enabled then.
+    """
+    settled = SettledFile(state_dir).read()
+    for name, tenant in unknown_sources(journal, sources).items():
+        if tenant in settled:
+            raise JournalBrokenError(
+                "io",
+                f"{state_dir}: an earlier journal had a place for {name}, and this one has none: "
+                "`shipper run --recover` goes on there; `shipper run --fresh` begins anew",
+            )
+
+
 async def recover(journal: SqliteJournal, state_dir: Path, sources: Mapping[str, str]) -> dict[str, Settled]:
-    """Makes the sources of a new journal resume where every lane had settled everything. sources: tenant by name.
+    """Makes sources resume where every lane had settled everything. sources: tenant by name, none begun yet.
 
     Returns those that had such a place, by name.
     """
@@ -96,28 +124,31 @@ async def recover(journal: SqliteJournal, state_dir: Path, sources: Mapping[str,
     return resumed
 
 
+async def places_in(archive: Archive, sources: Iterable[str]) -> dict[str, Resume]:
+    """Where each source's lane into an archive goes on; nothing for those that the archive does not know."""
+    found = {name: await newest_ids(archive, name) for name in sources}
+    return {name: place for name, place in found.items() if place is not None}
+
+
 async def begin_behind(
-    journal: SqliteJournal, archive: Archive, sink: str, sources: Mapping[str, str], overlap_secs: float
-) -> dict[str, Resume]:
-    """Makes an empty journal go on from what an archive holds. sources: tenant by name.
+    journal: SqliteJournal, places: Mapping[str, Resume], sink: str, sources: Mapping[str, str], overlap_secs: float
+) -> None:
+    """Makes a journal go on from what an archive holds. sources: tenant by name.
 
     The lane into the archive goes on right behind what is there; the sources are read again from so much earlier, so
-    that the other lanes get what they may not have had. Raises UnknownNameError where a source has its place already,
-    else as the archive does. Returns where each goes on, by name; nothing for those that the archive does not know.
+    that the other lanes get what they may not have had. Raises UnknownNameError where all have their place already.
     """
-    for name in sources:
-        figures = journal.figures.sources.get(name)
-        if figures is not None and figures.checkpoint is not None:
-            raise UnknownNameError("operator", f"the journal has a place for {name} already")
-    found = {name: await newest_ids(archive, name) for name in sources}
-    resumed = {name: place for name, place in found.items() if place is not None}
-    for name, place in resumed.items():
+    new = unknown_sources(journal, sources)
+    if places and not any(name in new for name in places):
+        raise UnknownNameError("operator", f"the journal has a place for {', '.join(places)} already")
+    for name in new.keys() & places.keys():
+        place = places[name]
         since = int((embedded_time(place.after) or place.since_ms) - overlap_secs * 1000)
         handle, _ = await journal.source(name, sources[name])
-        await handle.begin("recovered", Checkpoint(synthetic_id(since)).encode(), since)
+        # The lane first: a source that has begun is never begun again.
         await journal.lane(name, sink, f"id:{place.after}" if place.after else f"time:{place.since_ms}")
+        await handle.begin("recovered", Checkpoint(synthetic_id(since)).encode(), since)
         await journal.audit("shipper", f"recover {name} from sink {sink}: behind {place.after}")
-    return resumed
 
 
 def start_afresh(state_dir: Path) -> None:

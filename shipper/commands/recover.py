@@ -37,9 +37,9 @@ def _secs(overlap: str) -> float:
 
 
 async def _recover(settings: "Settings", name: str, overlap_secs: float) -> int:
-    from shipper.archive import Archive
+    from shipper.archive import Archive, Damaged
     from shipper.journal.sqlite import SqliteJournal
-    from shipper.recovery import begin_behind
+    from shipper.recovery import begin_behind, expect_journal, places_in
     from shipper.sink import Rejected, Unavailable, load_sink_type, sink_types
 
     config = settings.sinks.get(name)
@@ -53,16 +53,18 @@ async def _recover(settings: "Settings", name: str, overlap_secs: float) -> int:
         for source, part in settings.sources.items()
         if part.enabled and (not config.from_sources or source in config.from_sources)
     }
-    journal = await SqliteJournal.open(settings.state_dir, max_bytes=settings.journal.max_bytes)
+    expect_journal(settings.state_dir)
+    await sink.open()
     try:
-        await sink.open()
-        try:
-            resumed = await begin_behind(journal, sink, name, sources, overlap_secs)
-        finally:
-            await sink.close()
-    except (Unavailable, Rejected) as failure:
+        resumed = await places_in(sink, sources)
+    except (Unavailable, Rejected, Damaged) as failure:
         click.echo(f"shipper: sinks.{name}: {failure}", err=True)
         return UNDONE
+    finally:
+        await sink.close()
+    journal = await SqliteJournal.open(settings.state_dir, max_bytes=settings.journal.max_bytes)
+    try:
+        await begin_behind(journal, resumed, name, sources, overlap_secs)
     finally:
         await journal.close()
     for source in sources:

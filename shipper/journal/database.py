@@ -53,6 +53,9 @@ class Database:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare(max_bytes)
+            except NoRoomError:
+                self._db.close()
+                raise
             except BaseException:
                 _LEFT_OPEN.append(self._db)
                 raise
@@ -191,7 +194,7 @@ class Database:
         """Raises JournalBrokenError where the file was taken away or replaced under us."""
         try:
             in_place = self._stat() == self._identity
-        except FileNotFoundError:
+        except OSError:
             in_place = False
         if not in_place:
             raise JournalBrokenError("io", f"{self._path}: was removed or replaced while in use: put it back")

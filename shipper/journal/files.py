@@ -101,10 +101,11 @@ def lock(directory: Path) -> int:
 class Ballast:
     """A file that only takes room: on a full disk it makes way for what must be written to get out of that.
 
-    SQLite can't even delete on a full disk, since a deletion is written first, too.
+    SQLite can't even delete on a full disk, since a deletion is written first, too. So it is larger than the
+    write-ahead log gets (16 MiB), which may have to be moved into the file before anything else.
     """
 
-    BYTES = 8 << 20
+    BYTES = 24 << 20
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "ballast"
@@ -143,12 +144,15 @@ class Ballast:
 
 
 def move_aside(directory: Path, stamp: str) -> Path:
-    """Moves a journal's files into a directory of their own beside it, whole. Returns that. Raises OSError."""
+    """Moves a journal's files, whole, into a directory beside it. Returns that. Raises JournalBrokenError."""
     aside = directory / f"corrupt-{stamp}"
-    aside.mkdir(mode=0o700)
-    for name in ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"):
-        with suppress(FileNotFoundError):
-            (directory / name).rename(aside / name)
+    try:
+        aside.mkdir(mode=0o700)
+        for name in ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"):
+            with suppress(FileNotFoundError):
+                (directory / name).rename(aside / name)
+    except OSError as error:
+        raise JournalBrokenError("io", f"{aside}: a damaged journal can't be moved there: {error.strerror}") from None
     return aside
 
 

@@ -25,6 +25,12 @@ _CHOSEN = (
 )
 
 
+_REST_FOR_SOMEONE = (
+    " AND queued IS NULL AND NOT (SELECT forgotten FROM lane l WHERE l.source = dead_letter.source"
+    " AND l.sink = dead_letter.sink)"
+)
+
+
 class Chosen(msgspec.Struct, frozen=True):
     """Which dead letters: by their ids, or all that fit, "" standing for any; before: given up before (ms)."""
 
@@ -110,7 +116,7 @@ class Letters:
 
     def requeue(self, chosen: Chosen) -> int:
         """Puts those that rest into their lanes' queues, oldest first. Returns how many."""
-        rows = self._db.rows("SELECT id, source, sink" + _CHOSEN + " AND queued IS NULL ORDER BY id", *chosen.values)
+        rows = self._db.rows("SELECT id, source, sink" + _CHOSEN + _REST_FOR_SOMEONE + " ORDER BY id", *chosen.values)
         numbers: dict[tuple[int, str], int] = {}
         for id_, source, sink in rows:
             number = numbers.get((source, sink)) or self.queue(source, sink)[1] + 1
@@ -148,34 +154,44 @@ class Letters:
     def queued(self, source: int, sink: str, after: int, limits: Limits, upto: int | None) -> Stretch | None:
         """The requeued events behind a number: up to `upto`, else up to the limits."""
         events: list[Event] = []
-        room = limits.max_bytes
         for number, id_, time, date, type_, raw, crc in self._db.rows(
             "SELECT id, event_id, time, date, type, raw, crc FROM dead_letter WHERE source = ? AND sink = ?"
-            " AND queued > ? AND queued <= ? ORDER BY queued LIMIT ?",
-            source, sink, after, upto if upto is not None else 1 << 62,
-            limits.max_events if upto is None else 1 << 31,
+            " AND queued > ? AND queued <= ? ORDER BY queued",
+            source, sink, after, self._cut(source, sink, after, limits) if upto is None else upto,
         ):  # fmt: skip
             _expect_sound(number, raw, crc)
-            room -= len(raw) + limits.overhead
-            if upto is None and events and room < 0:
-                break
             events.append(Event(id_, time, date, type_, raw))
         return Stretch(after + 1, events) if events else None
 
-    def settle_queue(self, source: int, sink: str, upto: int, dead: Collection[Burial]) -> tuple[list[str], list[int]]:
+    def _cut(self, source: int, sink: str, after: int, limits: Limits) -> int:
+        """Up to which number a batch goes; lengths alone are read, since the events may be large."""
+        last, room = after, limits.max_bytes
+        for number, size in self._db.rows(
+            "SELECT queued, length(raw) FROM dead_letter WHERE source = ? AND sink = ? AND queued > ? ORDER BY queued"
+            " LIMIT ?",
+            source, sink, after, limits.max_events,
+        ):  # fmt: skip
+            room -= size + limits.overhead
+            if room < 0 and last > after:
+                break
+            last = number
+        return last
+
+    def settle_queue(
+        self, source: int, sink: str, upto: int, dead: Collection[Burial]
+    ) -> tuple[list[str], list[int], int]:
         """Those up to a number are delivered and leave; the dead ones rest again, for what was said this time.
 
-        Returns ids and times of those that left.
+        Returns ids and times of those that left, and how many bytes less all dead letters take, for `bytes`.
         """
         position, _ = self.queue(source, sink)
-        for burial in dead:
-            self._rest_again(source, sink, burial)
+        freed = sum(self._rest_again(source, sink, burial) for burial in dead)
         delivered = self._db.rows(
-            "SELECT reason, event_id, time FROM dead_letter WHERE source = ? AND sink = ? AND queued > ?"
-            " AND queued <= ?",
+            "SELECT reason, event_id, time, length(raw) + length(CAST(detail AS BLOB)) FROM dead_letter"
+            " WHERE source = ? AND sink = ? AND queued > ? AND queued <= ?",
             source, sink, position, upto,
         )  # fmt: skip
-        for reason, count in Counter(reason for reason, _, _ in delivered).items():
+        for reason, count in Counter(row[0] for row in delivered).items():
             self._count(source, sink, reason, kept=-count)
         self._db.execute(
             "DELETE FROM dead_letter WHERE source = ? AND sink = ? AND queued > ? AND queued <= ?",
@@ -186,20 +202,25 @@ class Letters:
             " WHERE source = ? AND sink = ?",
             upto, len(delivered), source, sink,
         )  # fmt: skip
-        return [id_ for _, id_, _ in delivered], [time for _, _, time in delivered]
+        freed += sum(row[3] + OVERHEAD for row in delivered)
+        return [row[1] for row in delivered], [row[2] for row in delivered], freed
 
-    def _rest_again(self, source: int, sink: str, burial: Burial) -> None:
+    def _rest_again(self, source: int, sink: str, burial: Burial) -> int:
+        freed = 0
         found = self._db.rows(
-            "SELECT id, reason FROM dead_letter WHERE source = ? AND sink = ? AND queued = ?",
+            "SELECT id, reason, length(CAST(detail AS BLOB)) FROM dead_letter WHERE source = ? AND sink = ?"
+            " AND queued = ?",
             source, sink, burial.number,
         )  # fmt: skip
-        for id_, reason in found:
+        for id_, reason, size in found:
+            freed += size - len(burial.detail.encode())
             self._db.execute(
                 "UPDATE dead_letter SET queued = NULL, reason = ?, detail = ?, at = ? WHERE id = ?",
                 burial.reason, burial.detail, self._now(), id_,
             )  # fmt: skip
             self._count(source, sink, reason, kept=-1)
             self._count(source, sink, burial.reason, kept=1)
+        return freed
 
 
 def _expect_sound(id_: int, raw: bytes, crc: int | None) -> None:

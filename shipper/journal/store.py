@@ -62,6 +62,7 @@ class Store:
         self._keep_ms = int(keep_days * 86_400_000)
         self._clock = clock
         self.ballast: Ballast | None = None
+        self._making_room = self._starved = False
         self._horizons: dict[str, int] = {}
         self._pages = StoredPages(self._db)
         self._ledger = Ledger(self._db, self._pages)
@@ -115,6 +116,15 @@ class Store:
 
         A late page moves neither checkpoint nor horizon; where `--recover` resumes stays before it until it is settled.
         """
+        try:
+            appended = self._append(name, page)
+        except NoRoomError:
+            self._starved = True
+            raise
+        self._starved = False
+        return appended
+
+    def _append(self, name: str, page: Page) -> Appended:
         if self._cramped():
             raise NoRoomError("disk_full", "the disk is full, and the journal has no room left inside its file")
         with self._db.transaction():
@@ -386,9 +396,9 @@ class Store:
         """Those up to a number of the queue are delivered; the dead ones rest again."""
         source = self._id(name)
         with self._db.transaction():
-            delivered = self._letters.settle_queue(source, sink, upto, dead)
-            self._ledger.add(source, sink, REQUEUED, tallies(*delivered))
-        self._letters.measure()
+            ids, times, freed = self._letters.settle_queue(source, sink, upto, dead)
+            self._ledger.add(source, sink, REQUEUED, tallies(ids, times))
+        self._letters.bytes -= freed
         self.figures = self._census.take([name])
 
     # -- space ---------------------------------------------------------------------------------------------------------
@@ -400,10 +410,11 @@ class Store:
         except NoRoomError as error:
             if error.reason != "disk_full" or self.ballast is None or not self.ballast.release():
                 raise
-        self._db.sparing = True
+        self._db.sparing = self._making_room = True
         try:
             return operation()
         finally:
+            self._making_room = False
             self.figures = self._census.take([])
 
     def _cramped(self) -> bool:
@@ -418,9 +429,9 @@ class Store:
         """
         self._db.expect_in_place()
         spent = self.ballast is not None and self.ballast.spent
-        if spent and self.ballast is not None and self.ballast.restore():
+        if spent and not self._making_room and self.ballast is not None and self.ballast.restore():
             self._db.sparing = spent = False
-        before = None if spent or self._census.tight else self._now() - self._keep_ms
+        before = None if spent or self._starved or self._census.tight else self._now() - self._keep_ms
         trimmed = 0
         for name in list(self.figures.sources):
             pages = self._upkeep.trim(name, before, PAGES_PER_TRIM - trimmed)

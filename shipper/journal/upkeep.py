@@ -137,8 +137,9 @@ class Upkeep:
                 self._forget_lane(source, sink)
             self._db.execute("DELETE FROM page WHERE source = ?", source)
             self._db.execute(
-                "UPDATE source SET checkpoint = NULL, start = '', horizon = NULL, highest = '', known_from = next,"
-                " trimmed = next - 1, bytes = 0, late_number = 0, late_checkpoint = NULL WHERE id = ?",
+                "UPDATE source SET checkpoint = NULL, start = 'forgotten', horizon = NULL, highest = '',"
+                " known_from = next, trimmed = next - 1, bytes = 0, late_number = 0, late_checkpoint = NULL"
+                " WHERE id = ?",
                 source,
             )
             self.audit(who, f"forget source {name}: {waiting} events given up")

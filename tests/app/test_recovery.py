@@ -94,6 +94,9 @@ def test_fresh_begins_anew_where_the_journal_is_gone(tmp_path: Path, tenant: Run
         (tmp_path / "state/journal/journal.sqlite-wal").unlink(missing_ok=True)
         daemon.start("--once")
         assert daemon.wait() == 74
+        looked = daemon.command("dead", "list")
+        assert (looked.returncode, "run --recover" in looked.stderr) == (74, True)
+        assert not (tmp_path / "state/journal/journal.sqlite").exists(), "a look puts no empty journal there"
         hec.envelopes.clear()
         daemon.start("--once", "--fresh")
         assert daemon.wait() == 0

@@ -34,7 +34,7 @@ class CheckedJournal(RuleBasedStateMachine):
         self.letters: list[Letter] = []
         self.audits: list[tuple[str, str]] = []
         self.max_bytes, self.keep_days = HUGE, 1.0
-        self.full = False
+        self.full = self.starved = False
         self.set_back = 0.0
 
     @property
@@ -49,12 +49,17 @@ class CheckedJournal(RuleBasedStateMachine):
         """Asks the store, which may refuse while the disk is full, and then changes nothing."""
         figures = self.store.figures
         try:
-            return operation(*values)
+            done = operation(*values)
         except NoRoomError as error:
             if not self.full or error.reason != "disk_full":
                 raise
+            if operation == self.store.append:
+                self.starved = True
             assert self.store.figures == figures
             raise NothingDoneError from None
+        if operation == self.store.append:
+            self.starved = False
+        return done
 
     @initialize()
     def first_start(self) -> None:
@@ -70,7 +75,7 @@ class CheckedJournal(RuleBasedStateMachine):
             dead_letters_max_bytes=DEAD_LIMIT,
             clock=self.clock,
         )
-        self.full = False
+        self.full = self.starved = False
         for source in self.sources:
             assert self.store.open_source(source.name, source.tenant) == source.name
             source.horizon = source.durable_horizon

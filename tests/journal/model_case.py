@@ -179,4 +179,4 @@ class Source:
         last = len(self.events)
         self.known_from = self.trimmed = self.given_up = last
         self.checkpoint = self.horizon = self.durable_horizon = None
-        self.start = ""
+        self.start = "forgotten"

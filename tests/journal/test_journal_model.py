@@ -406,7 +406,7 @@ class JournalMachine(CheckedJournal):
     def trim(self, days: float) -> None:
         self.clock.now += 86_400 * days
         self.set_back += max(0, -days) * DAY_MS
-        tight = self.store._db.used_bytes() >= RESUME_BELOW * self.max_bytes
+        tight = self.starved or self.store._db.used_bytes() >= RESUME_BELOW * self.max_bytes
         while self.do(self.store.trim):
             pass
         for source in self.sources:
