@@ -142,6 +142,7 @@ class Store:
                 if fresh:
                     last, since = number + len(fresh) - 1, min(event.time for event in fresh)
                     self._came_late(source, page.checkpoint, last, since)
+                highest = max([highest, *(event.id for event in fresh if len(event.id) == len(highest))])
                 page = Page(page.events, checkpoint, horizon or 0)
             self._db.execute(
                 "UPDATE source SET next = next + ?, tallied = next + ? - 1, bytes = bytes + ?, checkpoint = ?,"
@@ -220,6 +221,7 @@ class Store:
         if self._db.value("SELECT forgotten FROM lane WHERE source = ? AND sink = ?", source, sink) == 0:
             with self._db.transaction():
                 self._ledger.catch_up_lane(source, sink)
+            self.figures = self._census.take([name])
             return False
         began = following - 1 if start == "latest" else trimmed
         pending = "" if start in ("earliest", "latest") else start

@@ -1,6 +1,7 @@
 """The journal against a model in plain Python, on a real file: every operation, crashes, restarts, a full disk."""
 
 import multiprocessing
+import os
 import random
 import traceback
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ from shipper.journal.census import RESUME_BELOW
 from shipper.journal.letters import Chosen
 from shipper.reasons import Reason
 
+# The same examples each time, so that a change is what makes this fail; MODEL_SEED has others.
+CHANCE = random.Random(os.environ.get("MODEL_SEED", "the journal"))
 DAY_MS = 86_400_000
 WORDS = "wörds\x00"
 WHICH = st.sampled_from([0, 1])
@@ -127,12 +130,12 @@ class JournalMachine(CheckedJournal):
         for numbers in pages:
             late = [event(2 * n + 1) for n in numbers if n < source.made]
             events = late + source.events[-1:]
-            before = source.place_before(min((e.time for e in late), default=0))
-            before = data.draw(st.integers(max(0, before - 2), before))
+            behind = source.place_before(min((e.time for e in late), default=0))
+            before = data.draw(st.integers(max(0, behind - 2), behind))
             fresh = source.fresh(events)
             appended = self.do(self.store.append, source.name, Page(events, b"%d" % before, 0, late=True))
             assert (appended.stored, appended.duplicates) == (len(fresh), len(events) - len(fresh))
-            source.store(fresh, before + 1, self.now)
+            source.store(fresh, behind + 1, self.now)
 
     @rule(which=WHICH, secs=st.sampled_from([0, 10, 59, 61]))
     @changes
@@ -358,6 +361,9 @@ class JournalMachine(CheckedJournal):
     @changes
     def dead_letters_go_out_again(self, data: st.DataObject) -> None:
         chosen, resting = self.chosen(data)
+        lanes = {source.name: source.lanes for source in self.sources}
+        # Nobody would deliver what rests for a lane that was given up.
+        resting = [letter for letter in resting if not lanes[letter.source][letter.sink].forgotten]
         assert self.do(self.store.requeue, chosen, "nobody") == len(resting)
         for letter in resting:
             lane = self.lane_of(letter)
@@ -452,7 +458,13 @@ class JournalMachine(CheckedJournal):
 def explore(seed: int) -> str:
     """Half of the examples; what they found, "" for nothing."""
     machine = hypothesis.seed(seed)(JournalMachine)
-    limits = settings(max_examples=500, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
+    limits = settings(
+        max_examples=500,
+        stateful_step_count=50,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     try:
         run_state_machine_as_test(machine, settings=limits)
     except Exception:  # noqa: BLE001  it comes from another process, and is told here
@@ -463,5 +475,5 @@ def explore(seed: int) -> str:
 def test_the_journal_is_its_model_whatever_is_done_to_it() -> None:
     # Two processes, since the examples take a core for a minute.
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = "\n".join(pool.map(explore, [random.getrandbits(32) for _ in range(2)]))
+        found = "\n".join(pool.map(explore, [CHANCE.getrandbits(32) for _ in range(2)]))
     assert not found.strip(), found
