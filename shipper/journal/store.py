@@ -169,12 +169,11 @@ class Store:
 
     def _came_late(self, source: int, before: bytes, number: int, since: int) -> None:
         """Remembers a place before all late events that are not settled: that of the earliest one."""
-        late, earliest, position = self._db.rows(
-            "SELECT late_number, late_since, (SELECT coalesce(min(position), 0) FROM lane WHERE source = source.id"
-            " AND NOT forgotten) FROM source WHERE id = ?",
-            source,
+        late, earliest, trimmed = self._db.rows(
+            "SELECT late_number, late_since, trimmed FROM source WHERE id = ?", source
         )[0]
-        if late <= position or since < earliest:
+        # Of those that every lane has settled, too: a lane that is new may still begin before them.
+        if late <= trimmed or since < earliest:
             self._db.execute(
                 "UPDATE source SET late_checkpoint = ?, late_since = ? WHERE id = ?", before, since, source
             )
