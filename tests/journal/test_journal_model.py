@@ -135,7 +135,8 @@ class JournalMachine(CheckedJournal):
             fresh = source.fresh(events)
             appended = self.do(self.store.append, source.name, Page(events, b"%d" % before, 0, late=True))
             assert (appended.stored, appended.duplicates) == (len(fresh), len(events) - len(fresh))
-            source.store(fresh, behind + 1, self.now)
+            for one in fresh:
+                source.store([one], source.place_before(one.time) + 1, self.now)
 
     @rule(which=WHICH, secs=st.sampled_from([0, 10, 59, 61]))
     @changes
