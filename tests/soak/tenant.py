@@ -109,6 +109,9 @@ class FaultyTenant:
 
     def _overlapping(self, answer: Answer, asked: Asked) -> Answer:
         """The page before it once more, and then the page."""
+        # A daemon that was killed asks again for what it had asked for already: then the last page is none before it.
+        if self._previous > asked.query.get("from", ""):
+            return answer
         earlier = self.tenant.answer(replace(asked, query={**asked.query, "from": self._previous or "0" * 56}))
         if earlier.status != 200 or earlier.body == b"[]" or answer.body == b"[]":
             return answer

@@ -1,16 +1,21 @@
 """The soak's own parts: an oracle that sees nothing would make its hour worthless."""
 
 import itertools
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from multidict import CIMultiDict
 
+from shipper.simulator.answer import Asked
+from shipper.simulator.tenant import Tenant
 from soak.ledger import ledger_problems
 from soak.matrix import MOMENTS, PLACES, ROWS, cells
 from soak.oracle import Held, Numbers, Verdict
 from soak.scene import KINDS
+from soak.tenant import FaultyTenant
 from soak.traces import content_found, secrets_found
 from soak.weather import Spell, Weather, drawn
 
@@ -92,6 +97,26 @@ def test_a_fault_that_hits_nothing_leaves_nothing_to_recover_from() -> None:
     weather.blow("")
     weather.through()
     assert (weather.recovering, sum(weather.met.values())) == (None, 0)
+
+
+def test_overlapping_pages_are_in_the_tenants_order_whatever_was_asked_before() -> None:
+    events = [b'{"log_id":"%s"}' % f"900{n:053}".encode() for n in range(300)]
+    weather = Weather("tenant")
+    faulty = FaultyTenant(Tenant(events=events, plan="none"), weather)
+    headers = CIMultiDict({"Host": "127.0.0.1", "Authorization": f"Bearer {faulty.tenant.issue_token()}"})
+
+    def page(after: int) -> list[str]:
+        query = {"from": f"900{after:053}", "take": "100"}
+        asked = Asked("GET", "/api/v2/logs", query, headers, faulty.tenant.now())
+        answer = faulty._logs(asked) or faulty.tenant.answer(asked)
+        return [event["log_id"] for event in json.loads(answer.body)]
+
+    page(0)
+    page(100)  # asked ahead, by a daemon that is killed before it has stored the page before
+    weather.blow("overlap")
+    again = page(0)
+    assert again == sorted(again)
+    assert len(page(200)) == 199, "the page before it, and then the page"
 
 
 def test_secrets_content_and_tracebacks_are_found_wherever_they_stand(tmp_path: Path) -> None:
