@@ -1,40 +1,20 @@
 """What lies in deploy/, checked by the tools of those who will run it."""
 
-import os
 import re
 import shutil
-import subprocess
 import sys
-import sysconfig
 import tomllib
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+from tool_case import run, tool
 
 from shipper.config import load
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 METRICS = {line.split()[0] for line in (ROOT / "tests/app/golden/metrics.txt").read_text().splitlines()}
-
-
-def tool(name: str) -> str:
-    """The tool's path; where CI lacks one, that is a failure, elsewhere a reason to skip."""
-    found = shutil.which(name, path=f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}")
-    if found is None and os.environ.get("CI"):
-        pytest.fail(f"{name} is missing: .ci/run has to install it")
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
-def run(*words: str) -> str:
-    """The tool's whole output; it has to succeed."""
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 # -- systemd -----------------------------------------------------------------------------------------------------------
