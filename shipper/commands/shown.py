@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
+OUTCOME_STYLES = {"success": "green", "failure": "red", "other": ""}
+
 
 def console() -> Console:
     """Prints what it is given: no markup in names, and lines kept whole where nobody looks at a terminal."""
