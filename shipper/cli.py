@@ -13,6 +13,7 @@ from shipper.commands import config_option, fail, run_async, settings_of
 from shipper.commands.audit import audit
 from shipper.commands.backup import backup
 from shipper.commands.dead import dead
+from shipper.commands.get import get
 from shipper.commands.places import checkpoint, forget, rename
 from shipper.commands.recover import recover
 from shipper.commands.replay import replay
@@ -141,7 +142,7 @@ def simulate(**options: Any) -> None:
         fail(USAGE, f"simulate: {wrong}")
 
 
-for command in (status, retry, dead, checkpoint, verify, replay, forget, rename, audit, backup, types):
+for command in (status, retry, dead, checkpoint, verify, replay, forget, rename, audit, backup, types, get):
     main.add_command(command)
 checkpoint.add_command(recover)
 

@@ -14,6 +14,7 @@ from shipper.exit_status import BUG, IN_USE, IO_FAILED, USAGE, WRONG_CONFIG
 if TYPE_CHECKING:
     from shipper.config import Settings
     from shipper.journal import JournalError
+    from shipper.sources import SourceConfig
 
 config_option = click.option(
     "--config",
@@ -42,6 +43,16 @@ def settings_of(config_file: Path | None, *, say: bool = True) -> "Settings":
     if say:
         click.echo(f"shipper: using {settings.file}", err=True)
     return settings
+
+
+def sources_of(settings: "Settings", name: str) -> "dict[str, SourceConfig]":
+    """The source of this name, or all that are enabled; the end of the program where there is none."""
+    from shipper.commands.shown import visible
+
+    known = settings.sources
+    if name and name not in known:
+        fail(USAGE, f"--source: there is no source {visible(name[:40])} (there: {', '.join(known) or 'none'})")
+    return {name: known[name]} if name else {one: config for one, config in known.items() if config.enabled}
 
 
 def run_async(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:

@@ -83,7 +83,7 @@ def show(letter: int, config_file: Path | None) -> None:
 
 async def _show(settings: "Settings", letter: int) -> int:
     from shipper.ask import operator
-    from shipper.commands.shown import moment, visible
+    from shipper.commands.shown import laid_out, moment, visible
 
     async with operator(settings) as ask:
         found = await ask("dead.show", {"id": letter})
@@ -98,19 +98,9 @@ async def _show(settings: "Settings", letter: int) -> int:
         ("type", found["type"]),
     ):
         click.echo(f"{name:<12}{visible(value)}")
-    for line in _laid_out(b64decode(found["raw"])):
-        click.echo(visible(line))
+    for line in laid_out(b64decode(found["raw"])):
+        click.echo(line)
     return OK
-
-
-def _laid_out(raw: bytes) -> list[str]:
-    """An event in lines for people; in one line where it is no JSON."""
-    import msgspec
-
-    try:
-        return msgspec.json.format(raw, indent=2).decode().split("\n")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [raw.decode(errors="backslashreplace")]
 
 
 @dead.command("requeue")

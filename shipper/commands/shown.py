@@ -27,6 +27,17 @@ def _escaped(char: str) -> str:
     return "".join(f"\\u{pair[at]:02x}{pair[at + 1]:02x}" for at in range(0, len(pair), 2))
 
 
+def laid_out(raw: bytes) -> list[str]:
+    """An event in lines for people, all of them visible; in one line where it is no JSON."""
+    import msgspec
+
+    try:
+        lines = msgspec.json.format(raw, indent=2).decode().split("\n")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        lines = [raw.decode(errors="backslashreplace")]
+    return [visible(line) for line in lines]
+
+
 def moment(at_ms: int) -> str:
     """Milliseconds since 1970 as a time in UTC."""
     try:

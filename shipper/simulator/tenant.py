@@ -37,7 +37,7 @@ class Tenant:
     """One tenant: its events, tokens and limits.
 
     For tests: `requests` is what came in (the last 10,000 at least); `script` holds answers for the next requests to
-    the logs endpoint (an `Answer`, or a callable that gets the `Asked` and may be async; None from it means: as
+    the logs endpoints (an `Answer`, or a callable that gets the `Asked` and may be async; None from it means: as
     usual), `token_script` for those to the token endpoint.
     """
 
@@ -108,14 +108,14 @@ class Tenant:
 
     def scripted(self, asked: Asked) -> Scripted | None:
         """Take the next scripted answer, if there is one for this endpoint."""
-        script = {LOGS: self.script, TOKEN: self.token_script}.get(asked.path)
+        script = self.script if _is_logs(asked.path) else self.token_script if asked.path == TOKEN else []
         return script.pop(0) if script else None
 
     def answer(self, asked: Asked) -> Answer:
         """What the tenant answers to one request, faults included."""
         if asked.path == TOKEN:
             answer = _only("POST", asked) or self.tokens.answer(asked)
-        elif asked.path == LOGS:
+        elif _is_logs(asked.path):
             answer = _only("GET", asked) or self._disturbed(asked)
             answer = replace(answer, delay_secs=answer.delay_secs + self.options.latency_secs)
         else:
@@ -160,8 +160,19 @@ class Tenant:
         first = 0
         if self.options.retention_days:
             first = self._supply.retained(asked.at - self.options.retention_days * _DAY_SECS, shown)
-        answer = self._page(asked, first, shown) if "from" in asked.query else self._search(asked, first, shown)
+        if asked.path != LOGS:
+            answer = self._one(asked.path.removeprefix(f"{LOGS}/"), first, shown)
+        elif "from" in asked.query:
+            answer = self._page(asked, first, shown)
+        else:
+            answer = self._search(asked, first, shown)
         return replace(answer, headers={**answer.headers, **limits})
+
+    def _one(self, position: str, first: int, shown: int) -> Answer:
+        index = self._supply.after(position, shown) - 1
+        if index < first or self._supply.position(index) != position:
+            return error(404, "Not Found", "The log does not exist", "inexistent_log")
+        return _events(self._supply.raw(index), {})
 
     def _page(self, asked: Asked, first: int, shown: int) -> Answer:
         position, take = asked.query["from"], asked.query.get("take", "50")
@@ -213,6 +224,10 @@ def _bucket(plan: str, now: float) -> Bucket | None:
     if plan not in PLANS:
         raise ValueError(f"unknown plan {plan!r}; known: none, {', '.join(PLANS)}")
     return Bucket(*PLANS[plan], now)
+
+
+def _is_logs(path: str) -> bool:
+    return path == LOGS or path.startswith(f"{LOGS}/")
 
 
 def _only(method: str, asked: Asked) -> Answer | None:

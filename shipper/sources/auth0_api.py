@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from multidict import CIMultiDictProxy
 
@@ -12,7 +12,7 @@ from shipper.http import Answer, HttpClient, HttpError, reason_of_status
 from shipper.metrics import SourceMetrics
 from shipper.retry import retry_after_secs
 from shipper.sources.auth0_config import Auth0Config
-from shipper.sources.chain import without_default_port
+from shipper.sources.chain import PATH, without_default_port
 from shipper.sources.pace import ServerClock, remaining_requests, until_next_token
 from shipper.sources.token import Token
 from shipper.sources.trouble import Trouble
@@ -78,6 +78,13 @@ class Auth0Api:
     async def get(self, target: str) -> Answer:
         """The whole answer, with status 200. Raises Trouble."""
         return await self.start(target).answer
+
+    async def event(self, log_id: str) -> bytes:
+        """One event's JSON as the tenant sends it. Raises Trouble; not_found where the tenant has none such."""
+        answer = await self.get(f"{PATH}/{quote(log_id, safe='')}")
+        if not answer.body.lstrip().startswith(b"{"):
+            raise Trouble("bad_answer", f"HTTP 200 but no JSON object: is {self._config.origin} the tenant's address?")
+        return answer.body
 
     async def _get(self, fetch: Fetch) -> Answer:
         token = await self.token.get()

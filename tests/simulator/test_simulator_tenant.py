@@ -325,3 +325,15 @@ def test_other_methods_and_paths_are_refused() -> None:
 def test_events_can_only_be_added_where_they_are_given() -> None:
     with pytest.raises(TypeError):
         Tenant(count=1).add(b"{}")
+
+
+def test_one_event_is_asked_by_its_id_under_the_same_token_limits_and_retention() -> None:
+    reader = Reader(count=100, history_secs=2 * 86_400, retention_days=1, plan="free")
+    issued = list(reader.tenant.issued())
+    (old, _), (new, raw) = issued[0], issued[-1]
+    assert reader.answer(f"/api/v2/logs/{new}").body == raw
+    assert [reader.answer(f"/api/v2/logs/{one}").status for one in (old, "9" * 56, "", new)] == [404, 429, 429, 429]
+    reader.clock.time += 60
+    assert [reader.answer(f"/api/v2/logs/{one}").status for one in ("9" * 56, "")] == [404, 404]
+    reader.tenant.revoke_tokens()
+    assert reader.answer(f"/api/v2/logs/{new}").status == 401
