@@ -29,8 +29,9 @@ $(READY): requirements-dev.txt pyproject.toml
 demo: $(READY)
 	$(BIN)/shipper demo $(if $(filter forever,$(DEMO)),--forever)
 
+# A file's tests stay together, so that what they share is started once.
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # SOAK_SECS: how long the kills go on. SOAK: these parts alone. SEED: what is drawn, as another run has printed it.
 soak: $(READY)

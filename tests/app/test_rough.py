@@ -75,14 +75,17 @@ def test_a_second_daemon_is_turned_away_within_a_second_and_the_first_is_not_dis
         daemon = Daemon(tmp_path, tenant.url, destination.url, siem="batch.max_events = 5\n")
         daemon.start()
         daemon.until(lambda: len(hec.envelopes) > 50, "the first does not deliver")
-        began = time.monotonic()
-        help_secs = (command("run", "--help"), time.monotonic() - began)[1]
-        began = time.monotonic()
-        second = daemon.command("run")
-        took = time.monotonic() - began
-        assert second.returncode == 75, second.stderr
+        took, help_took = [], []
+        for _ in range(3):
+            began = time.monotonic()
+            command("run", "--help")
+            helped = time.monotonic()
+            second = daemon.command("run")
+            took.append(time.monotonic() - helped)
+            help_took.append(helped - began)
+            assert second.returncode == 75, second.stderr
         # Starting Python takes what it takes on a busy machine; none of it may be waiting for the other daemon.
-        assert took - help_secs < 1.0, (took, help_secs)
+        assert min(took) - min(help_took) < 1.0, (took, help_took)
         daemon.until(lambda: len(hec.envelopes) == COUNT, "the first stopped delivering")
         assert list(map(raw_of, hec.envelopes)) == issued(tenant)
         assert list(map(raw_of, daemon.lines)) == issued(tenant)

@@ -1,4 +1,4 @@
-"""The other long forms of our tests, each over real processes: faults, kill points, fuzzing, memory."""
+"""The other long forms of our tests, each over real processes: faults, kills, I/O errors, fuzzing, memory."""
 
 import importlib
 import os
@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -47,13 +47,8 @@ def faults() -> Found:
 
 def kill_points() -> Found:
     """kill -9 at chosen system calls of the real daemon."""
-    # As our tests find each other's modules.
-    sys.path[:0] = [str(folder) for folder in (ROOT / "tests").iterdir() if folder.is_dir()]
-    try:
-        crash = importlib.import_module("daemon_crash_case")
-    except ImportError:
-        return Found(fine=False, words="tests/crash is not there")
-    traced = importlib.import_module("strace_case").can_trace()
+    crash = _crash_case("daemon_crash_case")
+    traced = _crash_case("strace_case").can_trace()
     with tempfile.TemporaryDirectory(prefix="shipper-soak-") as place:
         outcomes = crash.kill_points(Path(place), KILL_POINTS)
     wrong = [outcome for outcome in outcomes if outcome.problem]
@@ -64,6 +59,29 @@ def kill_points() -> Found:
     return Found(
         not wrong and len(outcomes) >= KILL_POINTS, f"{len(outcomes)} kills {how} {dict(phases)}, {len(wrong)} wrong"
     )
+
+
+def io_errors() -> Found:
+    """Each kind of error at every I/O call of the small program on its journal, one a run, to the last one."""
+    if not _crash_case("strace_case").can_trace():
+        return Found(fine=False, words="nothing can be traced here")
+    victim = _crash_case("victim_case")
+    outcomes = []
+    for error in ("EIO", "EROFS", "ENOSPC"):
+        with tempfile.TemporaryDirectory(prefix="shipper-soak-") as place:
+            outcomes += victim.refuse_victim(Path(place), error, sys.maxsize)
+    wrong = [outcome for outcome in outcomes if outcome.problem]
+    for outcome in wrong:
+        click.echo(f"VIOLATION: {outcome}")
+    ends = Counter(f"ended with {outcome.status}" for outcome in outcomes)
+    return Found(not wrong, f"{len(outcomes)} calls refused {dict(ends)}, {len(wrong)} wrong")
+
+
+def _crash_case(name: str) -> Any:
+    # As our tests find each other's modules.
+    folders = [str(folder) for folder in (ROOT / "tests").iterdir() if folder.is_dir()]
+    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+    return importlib.import_module(name)
 
 
 def fuzz() -> Found:
@@ -85,4 +103,10 @@ def memory() -> Found:
     return Found(all(row.met for row in rows), words)
 
 
-PARTS: dict[str, Callable[[], Found]] = {"faults": faults, "kill-points": kill_points, "fuzz": fuzz, "memory": memory}
+PARTS: dict[str, Callable[[], Found]] = {
+    "faults": faults,
+    "kill-points": kill_points,
+    "io-errors": io_errors,
+    "fuzz": fuzz,
+    "memory": memory,
+}
