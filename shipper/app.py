@@ -33,8 +33,8 @@ from shipper.reasons import WHAT_TO_DO
 from shipper.scene import Scene, SceneCollector
 from shipper.secret import Secret
 from shipper.sink import Fatal, Sink, SinkConfig, load_sink_type, sink_types
-from shipper.sources.auth0 import Auth0Source
-from shipper.sources.auth0_config import Auth0Config
+from shipper.sources import SourceConfig
+from shipper.sources.kinds import Source, kind_of
 from shipper.sources.start import is_log_id
 from shipper.started import changed_parts, start_line
 
@@ -67,7 +67,7 @@ class App:
         self._log = structlog.get_logger()
         self._metrics = Metrics()
         self._stop = asyncio.Event()
-        self._sources: dict[str, Auth0Source] = {}
+        self._sources: dict[str, Source] = {}
         self._sinks: dict[str, Sink] = {}
         self._deliveries: dict[tuple[str, str], Delivery] = {}
         self._queues: list[Delivery] = []
@@ -150,8 +150,7 @@ class App:
         for part in changed_parts(before, now):
             self._log.warning("changed since the last start", what=part)
 
-    async def _open_source(self, name: str, config: Any) -> None:
-        assert isinstance(config, Auth0Config), "the settings know no other kind"  # noqa: S101
+    async def _open_source(self, name: str, config: SourceConfig) -> None:
         handle, former = await self._journal.source(name, config.tenant_key)
         log = self._log.bind(source=name)
         if former != name:
@@ -160,9 +159,8 @@ class App:
             )
         if handle.figures.checkpoint is not None:
             log.info("the journal has its place, so start is ignored", start=config.start, stored=handle.figures.stored)
-        source = Auth0Source(
+        source = kind_of(config).source(
             name,
-            config,
             handle,
             health=Health(log, asyncio.get_running_loop().time),
             metrics=self._metrics.source(name),
@@ -172,7 +170,7 @@ class App:
         self._watch(name, config)
         self._sources[name] = source
         self._scene.sources[name] = source.health
-        self._scene.server_now[name] = source.api.server.now
+        self._scene.server_now[name] = source.server_now
         self._scene.retention[name] = config.retention_days * 86_400
 
     async def _open_lanes(self, name: str, sink: Sink) -> None:
@@ -189,7 +187,7 @@ class App:
             self._deliveries[source, name] = Delivery(
                 lane,
                 sink,
-                Auth0Source.origin(source, self._config_of(source)),
+                kind_of(self._settings.sources[source]).origin(source),
                 slots=slots,
                 health=health,
                 metrics=self._metrics.lane(source, name),
@@ -204,7 +202,7 @@ class App:
         delivery = Delivery(
             await self._journal.queue(source, name),
             sink,
-            Auth0Source.origin(source, self._config_of(source)),
+            kind_of(self._settings.sources[source]).origin(source),
             slots=slots,
             health=Health(self._log.bind(source=source, sink=name, requeued=True), asyncio.get_running_loop().time),
             metrics=self._metrics.lane(source, name),
@@ -245,11 +243,6 @@ class App:
             if (source, sink) in chosen:
                 nap.wake()
         return len(chosen)
-
-    def _config_of(self, source: str) -> Auth0Config:
-        config = self._settings.sources[source]
-        assert isinstance(config, Auth0Config), "the settings know no other kind"  # noqa: S101
-        return config
 
     def _name_the_left_behind(self) -> None:
         """A source or sink that left the configuration keeps its place, and holds what it has not got."""

@@ -9,13 +9,10 @@ from rich.table import Table
 
 from shipper.config import Settings
 from shipper.delivery import place_of
-from shipper.metrics import Metrics
 from shipper.reasons import WHAT_TO_DO, Reason
 from shipper.sink import Fatal, Rejected, SinkConfig, Unavailable, load_sink_type, sink_types
 from shipper.sources import SourceConfig
-from shipper.sources.auth0_api import Auth0Api
-from shipper.sources.auth0_config import Auth0Config
-from shipper.sources.survey import check_tenant
+from shipper.sources.kinds import kind_of
 from shipper.sources.trouble import Trouble
 
 PROBE_SECS = 30.0
@@ -40,13 +37,8 @@ async def check_all(settings: Settings, *, offline: bool) -> int:
 async def _source(name: str, config: SourceConfig) -> str:
     if not config.enabled:
         return "disabled"
-    assert isinstance(config, Auth0Config), "the settings know no other kind"  # noqa: S101
     warnings = _Warnings()
-    api = Auth0Api(config, Metrics().source(name), warnings)
-    try:
-        return "\n".join([await check_tenant(api, config.start), *warnings.lines])
-    finally:
-        await api.close()
+    return "\n".join([await kind_of(config).check(name, warnings), *warnings.lines])
 
 
 async def _sink(config: SinkConfig) -> str:

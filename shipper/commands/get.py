@@ -63,13 +63,6 @@ async def print_event(name: str, config: "SourceConfig", log_id: str, *, laid_ou
 
 async def _fetched(name: str, config: "SourceConfig", log_id: str) -> bytes:
     from shipper.commands.spoken import Spoken
-    from shipper.metrics import Metrics
-    from shipper.sources.auth0_api import Auth0Api
-    from shipper.sources.auth0_config import Auth0Config
+    from shipper.sources.kinds import kind_of
 
-    assert isinstance(config, Auth0Config), "the settings know no other kind"  # noqa: S101
-    api = Auth0Api(config, Metrics().source(name), Spoken(name))
-    try:
-        return await api.event(log_id)
-    finally:
-        await api.close()
+    return await kind_of(config).event(name, log_id, Spoken(name))

@@ -7,10 +7,7 @@ from pydantic import BaseModel
 
 from shipper.config.problems import Problems, but, nearest, printable
 from shipper.sink import SinkConfig, load_sink_type
-from shipper.sources import SourceConfig
-from shipper.sources.auth0_config import Auth0Config
-
-SOURCE_TYPES: dict[str, type[SourceConfig]] = {"auth0": Auth0Config}
+from shipper.sources.kinds import SOURCE_TYPES
 
 
 class Kinds:

@@ -5,10 +5,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from shipper.config.kinds import SOURCE_TYPES
 from shipper.config.settings import Settings
 from shipper.secret import SECRET_FORMAT
 from shipper.sink import load_sink_type, sink_types
+from shipper.sources.kinds import SOURCE_TYPES
 
 NAME = "^[a-z][a-z0-9_]{0,30}$"
 

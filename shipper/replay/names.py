@@ -7,7 +7,7 @@ from shipper.archive import Archive
 from shipper.config import Settings
 from shipper.journal import UnknownNameError
 from shipper.sink import Sink, SinkConfig, load_sink_type, sink_types
-from shipper.sources.auth0_config import Auth0Config
+from shipper.sources import SourceConfig
 
 
 def sink_named(settings: Settings, name: str) -> SinkConfig:
@@ -17,13 +17,11 @@ def sink_named(settings: Settings, name: str) -> SinkConfig:
     return settings.sinks[name]
 
 
-def source_named(settings: Settings, name: str) -> Auth0Config:
+def source_named(settings: Settings, name: str) -> SourceConfig:
     """The settings of a source. Raises UnknownNameError."""
-    config = settings.sources.get(name)
-    if config is None:
+    if name not in settings.sources:
         raise UnknownNameError("operator", f"there is no source {name[:40]!r} {_known(settings.sources)}")
-    assert isinstance(config, Auth0Config), "the settings know no other kind"  # noqa: S101
-    return config
+    return settings.sources[name]
 
 
 def sources_of(settings: Settings, sink: str, source: str) -> list[str]:

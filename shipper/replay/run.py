@@ -20,8 +20,8 @@ from shipper.replay.missing import Missing
 from shipper.replay.progress import Progress, done, load, note_refused, save
 from shipper.replay.supply import Portion, Supply, SupplyError, Using, moment
 from shipper.sink import Sink
-from shipper.sources.auth0 import Auth0Source
-from shipper.sources.auth0_config import Auth0Config
+from shipper.sources import SourceConfig
+from shipper.sources.kinds import kind_of
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ class Replay:
     def __init__(
         self,
         order: Order,
-        config: Auth0Config,
+        config: SourceConfig,
         sink: Sink,
         ask: Ask,
         *,
@@ -152,7 +152,7 @@ class Replay:
         delivery = Delivery(
             lane,
             self._sink,
-            Auth0Source.origin(order.source, self._config),
+            kind_of(self._config).origin(order.source),
             slots=asyncio.Semaphore(1),
             health=Health(log, asyncio.get_running_loop().time),
             metrics=Metrics().lane(order.source, order.sink),

@@ -14,14 +14,9 @@ import msgspec
 
 from shipper.ask import Ask
 from shipper.event import Event
-from shipper.metrics import Metrics
 from shipper.retry import Backoff
-from shipper.sources.auth0_api import Auth0Api
-from shipper.sources.auth0_config import Auth0Config
-from shipper.sources.chain import TAKE, Checkpoint
-from shipper.sources.pace import pause_secs
-from shipper.sources.split import UnreadableError, events_in
-from shipper.sources.start import embedded_time, is_log_id, synthetic_id
+from shipper.sources import SourceConfig
+from shipper.sources.kinds import Reread, kind_of
 from shipper.sources.trouble import Trouble
 from shipper.tally import HOUR_MS, Tally
 
@@ -32,8 +27,6 @@ PAGE_SECS = 0.5
 """Between two pages of the source: the live reader asks the same tenant."""
 PATIENCE_SECS = 60.0
 """So long may the source be in trouble before this ends."""
-INDEXED_LATE_MS = 60_000
-"""An event whose id holds no time stands where it was indexed, a little after its own date."""
 
 
 class SupplyError(Exception):
@@ -110,14 +103,14 @@ class JournalSupply:
 
 
 class SourceSupply:
-    """What the tenant still keeps, read anew along its chain. sleep: seconds; page_secs: between two pages."""
+    """What the tenant still keeps, read anew. sleep: seconds; page_secs: between two pages."""
 
     using: Using = "source"
 
     def __init__(
         self,
         name: str,
-        config: Auth0Config,
+        config: SourceConfig,
         *,
         page_secs: float = PAGE_SECS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -138,57 +131,28 @@ class SourceSupply:
         return f"{self._name} keeps {self._config.retention_days:g} days: since {moment(self.keeps_from_ms)}"
 
     async def events(self, since_ms: int, until_ms: int, after: str = "") -> AsyncGenerator[Portion, None]:
-        """In the order of the chain. A place is the position before or of an event; one without may come again."""
-        checkpoint = Checkpoint(after or synthetic_id(since_ms - INDEXED_LATE_MS))
-        api = Auth0Api(self._config, Metrics().source(self._name), _Silent())
+        """In the source's order. An event without a place of its own may come again."""
+        reread = kind_of(self._config).reread(self._name, since_ms, until_ms, after, _Silent())
         try:
-            while True:
-                events, following, pause = await self._page(api, checkpoint)
-                if not events or following == checkpoint:
-                    return
-                yield _within(events, checkpoint.last, since_ms, until_ms)
-                if _beyond(events, until_ms):
-                    return
-                checkpoint = following
-                await self._sleep(max(pause, self._page_secs))
+            while not reread.done:
+                yield await self._next(reread)
+                if not reread.done:
+                    await self._sleep(max(reread.pause_secs, self._page_secs))
         finally:
-            await api.close()
+            await reread.close()
 
-    async def _page(self, api: Auth0Api, checkpoint: Checkpoint) -> tuple[list[Event], Checkpoint, float]:
+    async def _next(self, reread: Reread) -> Portion:
         backoff, failures, waited = Backoff(), 0, 0.0
         while True:
             try:
-                answer = await api.get(checkpoint.target(TAKE))
-                events, _ = events_in(answer.body, api.server.now())
-            except (Trouble, UnreadableError) as error:
+                return Portion(*await reread.next())
+            except Trouble as trouble:
                 failures += 1
-                trouble = error if isinstance(error, Trouble) else Trouble("bad_answer", "a page can't be read")
                 wait = max(backoff.delay(failures), trouble.retry_after or 0.0)
                 waited += wait
                 if waited > PATIENCE_SECS:
                     raise SupplyError(f"{self._name}: {trouble.reason}: {trouble.note}") from None
                 await self._sleep(wait)
-                continue
-            following = checkpoint.by_link(answer.headers.getall("Link", []), api.hosts)
-            following = following.behind(events) if following else checkpoint.by_last_event(events)
-            return events, following, pause_secs(answer.headers, api.server.now())
-
-
-def _within(events: Sequence[Event], position: str, since_ms: int, until_ms: int) -> Portion:
-    """Those of a page that lie in the range, with their places."""
-    wanted, places = [], []
-    for event in events:
-        position = event.id if is_log_id(event.id) else position
-        if since_ms <= event.time < until_ms:
-            wanted.append(event)
-            places.append(position)
-    return Portion(wanted, places)
-
-
-def _beyond(events: Sequence[Event], until_ms: int) -> bool:
-    """Whether nothing of the range can follow. A time that is only an event's date proves nothing."""
-    times = [time_ms for event in events if (time_ms := embedded_time(event.id)) is not None]
-    return bool(times) and times[-1] >= until_ms
 
 
 class _Silent:

@@ -73,6 +73,10 @@ class Auth0Source:
         """Whose events these are. A tenant's name is the first label of its domain."""
         return Origin(name, "auth0", config.domain, config.domain.split(".")[0])
 
+    def server_now(self) -> int:
+        """The tenant's time, milliseconds since 1970 UTC."""
+        return self.api.server.now()
+
     async def close(self) -> None:
         """Ends what is under way and closes the connections."""
         await self._drop()

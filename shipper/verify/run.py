@@ -10,7 +10,7 @@ from shipper.archive.chain import walked
 from shipper.ask import Ask
 from shipper.replay.archived import patiently
 from shipper.replay.supply import SourceSupply, Supply, SupplyError, moment
-from shipper.sources.auth0_config import Auth0Config
+from shipper.sources import SourceConfig
 from shipper.tally import HOUR_MS, Tally, merged, tallies
 from shipper.verify.books import Books, books_of
 from shipper.verify.compare import Difference, by_ids, by_tallies
@@ -57,7 +57,7 @@ class Verify:
         self,
         ask: Ask,
         source: str,
-        config: Auth0Config,
+        config: SourceConfig,
         sink: str,
         hours: range,
         *,

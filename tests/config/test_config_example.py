@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from shipper.config import Settings, load
 from shipper.config.fields import is_secret, table_of
-from shipper.config.kinds import SOURCE_TYPES
 from shipper.sink import SinkConfig, load_sink_type, sink_types
 from shipper.sources import SourceConfig
+from shipper.sources.kinds import SOURCE_TYPES
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 NOT_SET = {"ca_file", "cert_file", "key_file"}

@@ -27,7 +27,7 @@ from shipper.replay.session import Request, replay_all
 from shipper.scripted import Destination, Received, Reply
 from shipper.simulator.server import Running, serve
 from shipper.simulator.tenant import Tenant
-from shipper.sources.auth0 import Auth0Source
+from shipper.sources.kinds import kind_of
 from shipper.tally import HOUR_MS
 from shipper.verify import session as verifying
 from shipper.verify.run import hour_text
@@ -116,7 +116,8 @@ class Scene:
         for sink in ("archive", "siem"):
             await self.journal.lane("acme", sink)
         health, metrics = Health(self.log, lambda: 0.0), self.metrics.source("acme")
-        source = Auth0Source("acme", config, handle, health=health, metrics=metrics, log=self.log)
+        reader = kind_of(config)
+        source = reader.source("acme", handle, health=health, metrics=metrics, log=self.log, sleep=asyncio.sleep)
         try:
             await source.run(once=True)
         finally:
@@ -127,7 +128,7 @@ class Scene:
     async def deliver(self, name: str) -> None:
         """What waits for a sink, until nothing does."""
         lane, _ = await self.journal.lane("acme", name)
-        origin = Auth0Source.origin("acme", source_named(self.settings, "acme"))
+        origin = kind_of(source_named(self.settings, "acme")).origin("acme")
         async with opened(self.settings, name) as sink:
             delivery = Delivery(
                 lane,
