@@ -18,6 +18,7 @@ from shipper.commands.places import checkpoint, forget, rename
 from shipper.commands.recover import recover
 from shipper.commands.replay import replay
 from shipper.commands.status import retry, status
+from shipper.commands.tail import tail
 from shipper.commands.types import types
 from shipper.commands.verify import verify
 from shipper.exit_status import USAGE
@@ -142,7 +143,7 @@ def simulate(**options: Any) -> None:
         fail(USAGE, f"simulate: {wrong}")
 
 
-for command in (status, retry, dead, checkpoint, verify, replay, forget, rename, audit, backup, types, get):
+for command in (status, retry, dead, checkpoint, verify, replay, forget, rename, audit, backup, types, get, tail):
     main.add_command(command)
 checkpoint.add_command(recover)
 

@@ -1,7 +1,6 @@
 """`shipper dead …`: what an operator does with events that a sink would not take."""
 
 import json
-import re
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shipper.commands import config_option, fail, run_async, settings_of, who, yes_option
+from shipper.commands.times import seconds_of
 from shipper.exit_status import OK, USAGE
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 LISTED_AT_ONCE = 1000
 EXPORTED_AT_ONCE = 50
 """A dead letter may be one for its size, and both ends hold an answer whole."""
-SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 Wanted = Mapping[str, str]
 
 
@@ -135,13 +134,13 @@ async def _requeue(settings: "Settings", wanted: Mapping[str, Any]) -> int:
 @yes_option
 def purge(config_file: Path | None, older_than: str, *, yes: bool, **wanted: str) -> None:
     """Give dead letters up for good. Those that wait to go out again stay."""
-    age = re.fullmatch(r"([0-9]{1,6})([dhms])", older_than)
-    if age is None:
+    age_secs = seconds_of(older_than)
+    if age_secs is None:
         fail(USAGE, f"--older-than: {older_than[:40]!r} is no age like 30d, 12h, 0s")
     if not yes:
         fail(USAGE, "they are gone for good then: say --yes")
     settings = settings_of(config_file)
-    run_async(lambda: _purge(settings, wanted, int(age[1]) * SECONDS[age[2]]))
+    run_async(lambda: _purge(settings, wanted, age_secs))
 
 
 async def _purge(settings: "Settings", wanted: Wanted, age_secs: int) -> int:

@@ -4,6 +4,9 @@ from typing import Any
 
 import click
 
+GOOD = {"recovered": "goes on again", "first start": "follows its log"}
+"""What goes well and does not show by itself."""
+
 
 class Spoken:
     """Stands where a bound logger of structlog does. source: whose words these are."""
@@ -11,10 +14,10 @@ class Spoken:
     def __init__(self, source: str) -> None:
         self._source = source
 
-    def info(self, event: str, **values: Any) -> None:
-        """Only that trouble is over: all else that goes well shows by itself."""
-        if event == "recovered":
-            self._say("goes on again", values)
+    def info(self, event: str, **_values: Any) -> None:
+        """Only what a person waits for."""
+        if event in GOOD:
+            self._say(GOOD[event], {})
 
     def warning(self, event: str, **values: Any) -> None:
         """What a person should know."""

@@ -1,5 +1,6 @@
 """Times as they are typed."""
 
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,15 @@ if TYPE_CHECKING:
     _Base = click.ParamType[int]
 else:
     _Base = click.ParamType
+
+
+_UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+
+
+def seconds_of(age: str) -> int | None:
+    """An age like 30d, 12h, 0s in seconds; None where it is none."""
+    found = re.fullmatch(r"([0-9]{1,6})([dhms])", age)
+    return int(found[1]) * _UNITS[found[2]] if found else None
 
 
 class Moment(_Base):
