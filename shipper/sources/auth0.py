@@ -15,29 +15,28 @@ from multidict import CIMultiDictProxy
 from shipper.event import Event, Origin, Page
 from shipper.health import Health
 from shipper.http import Answer, HttpClient
-from shipper.journal import SourceHandle
+from shipper.journal import SourceFigures, SourceHandle
 from shipper.metrics import SourceMetrics
-from shipper.reasons import HELD
 from shipper.retry import Backoff
-from shipper.sources.auth0_api import Auth0Api, Fetch
+from shipper.sources.auth0_api import Auth0Api
 from shipper.sources.auth0_config import Auth0Config
 from shipper.sources.chain import TAKE, Checkpoint, from_of, highest_id, horizon_behind
-from shipper.sources.first import first_position
+from shipper.sources.first import first_behind, first_position
 from shipper.sources.overlap import OverlapCheck
 from shipper.sources.pace import pause_secs
-from shipper.sources.retention import RetentionWatch
+from shipper.sources.reading import Reading
+from shipper.sources.retention import RetentionWatch, is_time
 from shipper.sources.split import UnreadableError, events_in
-from shipper.sources.start import embedded_time, is_log_id, synthetic_id
+from shipper.sources.start import EARLIEST, embedded_time, is_log_id, synthetic_id
 from shipper.sources.survey import tell_first_start
+from shipper.sources.tenant_api import Fetch
 from shipper.sources.trouble import Trouble, stored
 
 SMALLER_PAGE_SECS = 1.0
 """Before a smaller part of an unreadable page: that is another question, so there is no cause to back off further."""
-GIVE_UP_SECS = 60.0
-"""So long may trouble last where the source is read only once."""
 
 
-class Auth0Source:
+class Auth0Source(Reading):
     """One tenant. sleep, clock (monotonic) and wall (since 1970) are in seconds, for tests."""
 
     def __init__(
@@ -55,103 +54,33 @@ class Auth0Source:
         backoff: Backoff | None = None,
         http: HttpClient | None = None,
     ) -> None:
-        self._name, self._config, self._journal = name, config, journal
-        self.health, self._metrics, self._log, self._sleep = health, metrics, log, sleep
-        self._backoff = backoff or Backoff()
         self.api = Auth0Api(config, metrics, log, clock=clock, wall=wall, http=http)
-        self._retention = RetentionWatch(config, self.api, journal, log)
+        super().__init__(self.api, journal, health=health, metrics=metrics, sleep=sleep, backoff=backoff)
+        self._name, self._config, self._log = name, config, log
+        self._retention = RetentionWatch(config.retention_days, self.api.server.now, journal, log)
         self._overlap = OverlapCheck(config, self.api, journal, metrics=metrics, log=log, sleep=sleep, clock=clock)
         self._fetch: Fetch | None = None
         self._ahead: Fetch | None = None
         self._take = TAKE
         self._unreadable = 0
         self._links_complained = False
-        self._begun = asyncio.Event()
 
     @staticmethod
     def origin(name: str, config: Auth0Config) -> Origin:
         """Whose events these are. A tenant's name is the first label of its domain."""
         return Origin(name, "auth0", config.domain, config.domain.split(".")[0])
 
-    def server_now(self) -> int:
-        """The tenant's time, milliseconds since 1970 UTC."""
-        return self.api.server.now()
+    async def _tell_first_start(self) -> None:
+        await tell_first_start(self.api, self._config.start, self._log)
 
-    async def close(self) -> None:
-        """Ends what is under way and closes the connections."""
-        await self._drop()
-        await self.api.close()
+    def _interrupted(self) -> None:
+        self._retention.interrupted()
 
-    async def tell_first_start(self) -> None:
-        """Logs how much there is to read, where nothing was read so far.
-
-        To be started before `run`, whose first page it waits for, so that reading never waits for it.
-        """
-        if self._journal.figures.checkpoint is None:
-            await self._begun.wait()
-            await tell_first_start(self.api, self._config.start, self._log)
-
-    async def run(self, *, once: bool = False) -> None:
-        """Polls and stores, for ever or until the first empty page. Trouble is waited out: nothing is skipped.
-
-        once: also ends, in trouble, when that has lasted for a minute.
-        """
-        try:
-            await self._run(once=once)
-        finally:
-            self._begun.set()
-
-    async def _run(self, *, once: bool) -> None:
-        failures = 0
-        while True:
-            if not await self._room(once=once):
-                return
-            try:
-                caught_up, wait = await self._step()
-            except Trouble as trouble:
-                await self._drop()
-                self._retention.interrupted()
-                failures += 1
-                self._metrics.failed(trouble.reason)
-                self.health.trouble("held" if trouble.reason in HELD else "waiting", trouble.reason, trouble.note)
-                if once and self.health.troubled_secs >= GIVE_UP_SECS:
-                    return
-                await self._sleep(self._patience(trouble, failures))
-                continue
-            failures = 0
-            self._begun.set()
-            self.health.fine()
-            if caught_up and once:
-                return
-            if wait:
-                await self._sleep(wait)
-            if caught_up and self._overlap.due:
-                await self._overlap.run()
-
-    def _patience(self, trouble: Trouble, failures: int) -> float:
-        # Whoever says when it is our turn is asked then: backing off further would leave all turns to others. The
-        # jitter keeps several readers of one tenant from asking together.
-        if trouble.retry_after:
-            return trouble.retry_after + self._backoff.delay(1)
-        return self._backoff.delay(failures)
+    async def _between_polls(self) -> None:
+        if self._overlap.due:
+            await self._overlap.run()
 
     # -- one page ------------------------------------------------------------------------------------------------------
-
-    async def _room(self, *, once: bool) -> bool:
-        """Waits until this source may poll; False where a run that shall end has waited for a minute."""
-        paused = self._journal.figures.paused
-        if paused is None:
-            return True
-        await self._drop()
-        self._retention.interrupted()
-        full = "the journal is full, and this source has its share of it"
-        self.health.trouble("paused", paused, full if paused == "journal_full" else "the disk is full")
-        try:
-            async with asyncio.timeout(GIVE_UP_SECS if once else None):
-                await self._journal.room()
-        except TimeoutError:
-            return False
-        return True
 
     async def _step(self) -> tuple[bool, float]:
         """One page from request to journal. Returns whether it was empty, and the seconds to wait. Raises Trouble."""
@@ -165,7 +94,7 @@ class Auth0Source:
         self._fetch = None
         pause = pause_secs(answer.headers, self.api.server.now())
         events = self._events(answer, checkpoint)
-        await self._retention.look(checkpoint, events)
+        await self._look_for_gap(checkpoint, events)
         if not events:
             await stored(self._journal.caught_up(self.api.server.now()))
             return True, max(pause, self._config.poll_interval_secs)
@@ -262,6 +191,15 @@ class Auth0Source:
             f"`shipper checkpoint set {self._name} {id_ if is_log_id(id_) else 'LOG_ID'} --yes`",
         )
 
+    async def _look_for_gap(self, checkpoint: Checkpoint, events: list[Event]) -> None:
+        async def reaches_back() -> bool:
+            oldest = await first_behind(self.api, EARLIEST)
+            return oldest is not None and len(oldest.id) == len(checkpoint.last) and oldest.id <= checkpoint.last
+
+        first = next((time for event in events if (time := embedded_time(event.id)) is not None), None)
+        all_of_it = _asks_for_what_there_is(self._journal.figures, checkpoint)
+        await self._retention.look(first, asked_for_all=all_of_it, whole=reaches_back)
+
     async def _drop(self) -> None:
         for fetch in (self._fetch, self._ahead):
             if fetch is not None:
@@ -278,3 +216,12 @@ class Auth0Source:
         await stored(self._journal.begin(start, checkpoint.encode(), embedded_time(last) or 0))
         self._log.info("first start", start=start, resolved=last)
         return checkpoint
+
+
+def _asks_for_what_there_is(figures: SourceFigures, checkpoint: Checkpoint) -> bool:
+    """Whether this is a first start at the beginning, or at a time: whatever the tenant has is all that was asked for.
+
+    Behind a log_id or "latest", on the other hand, someone counts on everything.
+    """
+    nothing_read = figures.stored == 0 and figures.horizon == embedded_time(checkpoint.last)
+    return nothing_read and (checkpoint.last == EARLIEST or is_time(figures.start))

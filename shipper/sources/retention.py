@@ -10,20 +10,14 @@ well before the edge show that the tenant keeps them for longer than we were tol
 and where that is not behind our checkpoint nothing is missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from shipper.event import Event
-from shipper.journal import SourceFigures, SourceHandle
+from shipper.journal import SourceHandle
 from shipper.reasons import WHAT_TO_DO
-from shipper.sources.auth0_api import Auth0Api
-from shipper.sources.auth0_config import Auth0Config
-from shipper.sources.chain import Checkpoint
-from shipper.sources.first import first_behind
-from shipper.sources.start import EARLIEST, embedded_time
 from shipper.sources.trouble import stored
 
 AT_THE_EDGE_MS = 3_600_000
@@ -59,10 +53,10 @@ def gap_of(horizon: int, edge: int, first: int | None) -> Gap | None:
 
 
 class RetentionWatch:
-    """Looks at the first answer after each start and each interruption."""
+    """Looks at the first answer after each start and each interruption. now: the tenant's time, in milliseconds."""
 
-    def __init__(self, config: Auth0Config, api: Auth0Api, journal: SourceHandle, log: Any) -> None:
-        self._config, self._api, self._journal, self._log = config, api, journal, log
+    def __init__(self, retention_days: float, now: Callable[[], int], journal: SourceHandle, log: Any) -> None:
+        self._retention_days, self._now, self._journal, self._log = retention_days, now, journal, log
         self._due = True
         self._told = False
 
@@ -70,26 +64,24 @@ class RetentionWatch:
         """There is trouble: the next answer may come late."""
         self._due = True
 
-    async def look(self, checkpoint: Checkpoint, events: Sequence[Event]) -> None:
-        """Records the gap before these, the page behind the checkpoint, if there is one. Raises Trouble."""
+    async def look(self, first: int | None, *, asked_for_all: bool, whole: Callable[[], Awaitable[bool]]) -> None:
+        """Records the gap before the page behind the checkpoint, if there is one. Raises Trouble.
+
+        first: as in `gap_of`, of this page. asked_for_all: whatever the tenant has is all that was asked for. whole:
+        tells whether the tenant still has something from up to our checkpoint, so that what follows is whole.
+        """
         if not self._due:
             return
-        edge = self._api.server.now() - int(self._config.retention_days * 86_400_000)
-        first = next((time for event in events if (time := embedded_time(event.id)) is not None), None)
+        edge = self._now() - int(self._retention_days * 86_400_000)
         horizon = self._journal.figures.horizon
         gap = None if horizon is None else gap_of(horizon, edge, first)
-        if gap is not None and not _asks_for_what_there_is(self._journal.figures, checkpoint):
+        if gap is not None and not asked_for_all:
             kept_longer = first is not None and first < edge - AT_THE_EDGE_MS
-            if kept_longer and await self._reaches_back(checkpoint):
+            if kept_longer and await whole():
                 self._tell_kept_longer()
             else:
                 await self._record(gap)
         self._due = False
-
-    async def _reaches_back(self, checkpoint: Checkpoint) -> bool:
-        """Whether the tenant still has something from up to our checkpoint, so that what follows is whole."""
-        oldest = await first_behind(self._api, EARLIEST)
-        return oldest is not None and len(oldest.id) == len(checkpoint.last) and oldest.id <= checkpoint.last
 
     async def _record(self, gap: Gap) -> None:
         await stored(self._journal.gap(gap.since, gap.until, may_be_empty=gap.may_be_empty))
@@ -108,21 +100,13 @@ class RetentionWatch:
             self._told = True
             self._log.warning(
                 "the tenant keeps its log for longer than retention_days says; nothing is missing",
-                retention_days=self._config.retention_days,
+                retention_days=self._retention_days,
                 do="Set retention_days to what the tenant's plan keeps: alarms and gaps are measured by it.",
             )
 
 
-def _asks_for_what_there_is(figures: SourceFigures, checkpoint: Checkpoint) -> bool:
-    """Whether this is a first start at the beginning, or at a time: whatever the tenant has is all that was asked for.
-
-    Behind a log_id or "latest", on the other hand, someone counts on everything.
-    """
-    nothing_read = figures.stored == 0 and figures.horizon == embedded_time(checkpoint.last)
-    return nothing_read and (checkpoint.last == EARLIEST or _is_time(figures.start))
-
-
-def _is_time(start: str) -> bool:
+def is_time(start: str) -> bool:
+    """Whether a `start` names a time."""
     try:
         datetime.fromisoformat(start)
     except ValueError:

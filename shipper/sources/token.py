@@ -1,11 +1,13 @@
 """The access token of a tenant's Management API: fetched rarely, kept in memory, renewed once for all who need it.
 
-Each token request writes an event into the tenant's own log (`seccft`), so there is one for many pages, not one a page.
+Each token request writes an event into the tenant's own log (Auth0: `seccft`, Logto:
+`ExchangeTokenBy.ClientCredentials`), so there is one for many pages, not one a page.
 """
 
 import asyncio
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +16,7 @@ import msgspec
 from shipper.http import Answer, HttpClient, HttpError, reason_of_status
 from shipper.metrics import SourceMetrics
 from shipper.retry import retry_after_secs
-from shipper.sources.assertion import TYPE, KeyUnusableError, client_assertion
-from shipper.sources.auth0_config import Auth0Config
+from shipper.secret import Secret
 from shipper.sources.pace import ServerClock
 from shipper.sources.trouble import Trouble
 
@@ -26,27 +27,56 @@ TRY_AGAIN_SECS = 60.0
 SKEW_SECS = 5
 """Half of what the tenant allows between the assertion's time and its own."""
 MAX_ANSWER_BYTES = 64 * 1024
-NEEDED_SCOPES = frozenset({"read:logs", "read:logs_users"})
+
+
+class TokenRequest(msgspec.Struct, frozen=True):
+    """A POST to the token endpoint."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Grant(ABC):
+    """How the tenants of one kind of source grant a token: what they are sent, and what their refusals mean.
+
+    fixed: a token that nobody renews, in place of all requests. dated: a request says when it was made, and is refused
+    where that is wrong. needed: the scopes that reading takes; advice: what to do about any others.
+    """
+
+    fixed: Secret | None = None
+    dated = False
+    needed: frozenset[str]
+    advice: str
+
+    @abstractmethod
+    def request(self, now: int) -> TokenRequest:
+        """One request, made anew for each try. now: the tenant's time, seconds since 1970. Raises Trouble."""
+
+    @abstractmethod
+    def refusal(self, status: int, code: str, note: str) -> Trouble | None:
+        """What this status and error code mean; None where the status says it all. note: to begin the text with."""
 
 
 class Token:
     """A source's token. clock: monotonic seconds, since a stepping wall clock must not expire it.
 
-    server: the tenant's time, by which an assertion is dated; every answer sets it.
+    server: the tenant's time, by which a request is dated; every answer sets it. timeout_secs: for one request.
     """
 
     def __init__(
         self,
-        config: Auth0Config,
+        grant: Grant,
         http: HttpClient,
         metrics: SourceMetrics,
         log: Any,
         *,
         server: ServerClock,
+        timeout_secs: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config, self._http, self._metrics, self._log, self._clock = config, http, metrics, log, clock
-        self._server = server
+        self._grant, self._http, self._metrics, self._log, self._clock = grant, http, metrics, log, clock
+        self._server, self._timeout_secs = server, timeout_secs
         self._value = ""
         self._renew_at = self._expires_at = 0.0
         self._one_at_a_time = asyncio.Lock()
@@ -54,8 +84,8 @@ class Token:
 
     async def get(self) -> str:
         """A token that should be valid. Raises Trouble."""
-        if self._config.token is not None:
-            return self._config.token.get()
+        if self._grant.fixed is not None:
+            return self._grant.fixed.get()
         async with self._one_at_a_time:
             if not self._value:
                 await self._fetch()
@@ -65,8 +95,8 @@ class Token:
 
     async def renew(self, refused: str) -> str:
         """Another token than the refused one; whoever asks second gets what the first one fetched. Raises Trouble."""
-        if self._config.token is not None:
-            return self._config.token.get()
+        if self._grant.fixed is not None:
+            return self._grant.fixed.get()
         async with self._one_at_a_time:
             if self._value == refused:
                 await self._fetch()
@@ -90,58 +120,44 @@ class Token:
 
     async def _fetch(self) -> None:
         answer, dated = await self._ask()
-        # An assertion is refused where the clock that dated it is wrong; the answer's Date has set it right.
-        if answer.status in (400, 401) and self._config.private_key and abs(dated - self._server_secs()) > SKEW_SECS:
+        # A dated request is refused where the clock that dated it is wrong; the answer's Date has set it right.
+        if answer.status in (400, 401) and self._grant.dated and abs(dated - self._server_secs()) > SKEW_SECS:
             answer, _ = await self._ask()
         found = _object(answer.body)
         if answer.status != 200:
-            retry_after = retry_after_secs(answer.headers.get("Retry-After"), time.time())
-            raise _refusal(answer.status, found, retry_after, self._shown())
+            raise self._refusal(answer, found)
         self._keep(found)
 
     async def _ask(self) -> tuple[Answer, int]:
-        """One request for a token, and the time that stands in its assertion. Raises Trouble."""
-        config, now = self._config, self._server_secs()
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": config.client_id,
-            # Auth0 docs: the audience is the tenant's own domain, even through a custom one, with the slash at its end.
-            "audience": f"https://{config.domain}/api/v2/",
-            **self._proof(now),
-        }
+        """One request for a token, and the time that it was made for. Raises Trouble."""
+        now = self._server_secs()
+        request = self._grant.request(now)
         self._metrics.token_requested()
         try:
             answer = await self._http.exchange(
                 "POST",
-                f"{config.origin}/oauth/token",
-                headers={"Content-Type": "application/json"},
-                body=msgspec.json.encode(form),
+                request.url,
+                headers=request.headers,
+                body=request.body,
                 max_bytes=MAX_ANSWER_BYTES,
-                timeout_secs=config.request.timeout_secs,
+                timeout_secs=self._timeout_secs,
             )
         except HttpError as error:
             raise Trouble(error.reason, f"token request: {error}") from None
         self._server.read(answer.headers)
         return answer, now
 
-    def _proof(self, now: int) -> dict[str, str]:
-        """What shows that we are this application: made anew for each try, since an assertion is taken once."""
-        config = self._config
-        if config.client_secret is not None:
-            return {"client_secret": config.client_secret.get()}
-        assert config.private_key is not None, "the settings allow nothing else"  # noqa: S101  checked by Auth0Config
-        try:
-            key = config.private_key.get()
-            assertion = client_assertion(key, client_id=config.client_id, audience=config.assertion_audience, now=now)
-        except KeyUnusableError as error:
-            raise Trouble("auth", f"the private key can't be used: {error}") from None
-        return {"client_assertion_type": TYPE, "client_assertion": assertion}
+    def _refusal(self, answer: Answer, found: dict[str, Any]) -> Trouble:
+        """Errors hold a short code in `error` (RFC 6749 5.2); their texts are the server's and not repeated."""
+        code = found.get("error")
+        code = code if isinstance(code, str) and re.fullmatch(r"[A-Za-z_ ]{1,40}", code) else "no error code"
+        note = f"token request: HTTP {answer.status} ({code})"
+        meant = self._grant.refusal(answer.status, code, note)
+        retry_after = retry_after_secs(answer.headers.get("Retry-After"), time.time())
+        return meant or Trouble(reason_of_status(answer.status), note, retry_after=retry_after)
 
     def _server_secs(self) -> int:
         return self._server.now() // 1000
-
-    def _shown(self) -> str:
-        return "client secret" if self._config.private_key is None else "private key (is its other half registered?)"
 
     def _keep(self, found: dict[str, Any]) -> None:
         value, life = found.get("access_token"), found.get("expires_in")
@@ -152,11 +168,11 @@ class Token:
         self._value, self._renew_at, self._expires_at = value, now + RENEW_AT * secs, now + secs
         scope = found.get("scope")
         scopes = frozenset(scope.split()) if isinstance(scope, str) else frozenset()
-        if scopes != self.scopes and scopes - NEEDED_SCOPES:
+        if scopes != self.scopes and scopes - self._grant.needed:
             self._log.warning(
                 "the token may do more than read logs",
-                superfluous_scopes=len(scopes - NEEDED_SCOPES),
-                do="Grant the application read:logs and read:logs_users only.",
+                superfluous_scopes=len(scopes - self._grant.needed),
+                do=self._grant.advice,
             )
         self.scopes = scopes
 
@@ -167,18 +183,3 @@ def _object(body: bytes) -> dict[str, Any]:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _refusal(status: int, found: dict[str, Any], retry_after: float | None, shown: str) -> Trouble:
-    """Both shapes of Auth0's errors hold a short code in `error`; its texts are the server's and not repeated.
-
-    shown: what the application showed, in words.
-    """
-    code = found.get("error")
-    code = code if isinstance(code, str) and re.fullmatch(r"[A-Za-z_ ]{1,40}", code) else "no error code"
-    note = f"token request: HTTP {status} ({code})"
-    if status in (400, 401):
-        return Trouble("auth", f"{note}: check domain, client_id and {shown}")
-    if status == 403:
-        return Trouble("forbidden", f"{note}: authorize the application for the Auth0 Management API with read:logs")
-    return Trouble(reason_of_status(status), note, retry_after=retry_after)

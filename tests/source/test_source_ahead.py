@@ -105,7 +105,7 @@ async def test_what_was_asked_ahead_is_dropped_when_its_page_must_be_fetched_aga
         await polling
         assert positions(rig) == [*PAGES[:2], *PAGES]
         assert await rig.stored() == rig.issued()
-        assert tasks == [["Auth0Source.run"]]
+        assert tasks == [["Reading.run"]]
 
 
 async def test_nothing_is_asked_ahead_at_the_reserve_of_the_bucket(tmp_path: Path) -> None:

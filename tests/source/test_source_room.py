@@ -19,7 +19,7 @@ async def test_a_full_journal_stops_polling_until_there_is_room_again(tmp_path: 
         await until(rig.journal, "acme", lambda: rig.handle.figures.paused is not None)
         await round_trips(rig.running)
         assert (rig.source.health.state, rig.source.health.reason) == ("paused", "journal_full")
-        assert our_tasks() == ["Auth0Source.run"]
+        assert our_tasks() == ["Reading.run"]
         asked, stored = len(rig.asked), rig.handle.figures.stored
         await round_trips(rig.running)
         assert (len(rig.asked), rig.handle.figures.stored) == (asked, stored)

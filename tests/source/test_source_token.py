@@ -16,6 +16,7 @@ from shipper.reasons import Reason
 from shipper.secret import Secret
 from shipper.simulator.answer import Answer, Asked, error, json_answer
 from shipper.sources.auth0_config import Auth0Config
+from shipper.sources.auth0_grant import Auth0Grant
 from shipper.sources.pace import ServerClock
 from shipper.sources.start import EARLIEST
 from shipper.sources.token import MAX_ANSWER_BYTES, Token
@@ -250,7 +251,7 @@ async def test_nobody_can_reach_the_endpoint_with_another_kind_of_settings() -> 
     config = Auth0Config(type="auth0", domain="acme.us.auth0.com", token=Secret("fixed"), base_url="http://127.0.0.1:9")
     http = HttpClient(proxy="none")
     log = structlog.wrap_logger(None, processors=[LogCapture()])
-    token = Token(config, http, Metrics().source("acme"), log, server=ServerClock())
+    token = Token(Auth0Grant(config), http, Metrics().source("acme"), log, server=ServerClock(), timeout_secs=1.0)
     assert await token.get() == "fixed"
     assert await token.renew("fixed") == "fixed"
     await http.close()
