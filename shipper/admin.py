@@ -30,16 +30,24 @@ class Admin:
         self._runners: list[web.AppRunner] = []
         self.ready = False
 
-    async def start(self, listen: str, socket_dir: Path) -> str:
-        """Listens; returns the address, "" where there is none. Raises OSError."""
+    async def start(self, listen: str, journal_dir: Path, runtime_dir: Path | None) -> str:
+        """Listens; returns the address, "" where there is none. Raises OSError.
+
+        The operator's socket is in runtime_dir, where there is one; then a link beside the journal leads there, so that
+        whoever knows the state directory finds it.
+        """
         control = await self._runner(operator=True)
-        path = socket_dir / SOCKET_NAME
-        path.unlink(missing_ok=True)
+        known = journal_dir / SOCKET_NAME
+        path = runtime_dir / SOCKET_NAME if runtime_dir else known
+        for old in (known, path):
+            old.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
             await web.UnixSite(control, str(path)).start()
         finally:
             os.umask(before)
+        if path != known:
+            known.symlink_to(path)
         if not listen:
             return ""
         host, _, port = listen.rpartition(":")

@@ -9,9 +9,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -28,6 +29,7 @@ from shipper.health import Health
 from shipper.journal import JournalBrokenError, NoRoomError
 from shipper.metrics import Metrics
 from shipper.nap import Nap
+from shipper.notify import Notify
 from shipper.opening import expect_not_archived, open_journal
 from shipper.reasons import WHAT_TO_DO
 from shipper.scene import Scene, SceneCollector
@@ -55,12 +57,23 @@ def leave(status: int) -> None:
 class App:
     """One run of the daemon.
 
-    once: until every source is caught up and every lane empty or in trouble for a minute. recover: a journal that is
-    damaged or gone is begun anew from what every lane had settled. fresh: what was before does not matter.
+    environ: the process's. once: until every source is caught up and every lane empty or in trouble for a minute.
+    recover: a journal that is damaged or gone is begun anew from what every lane had settled. fresh: what was before
+    does not matter.
     """
 
-    def __init__(self, settings: Settings, *, once: bool = False, recover: bool = False, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        *,
+        once: bool = False,
+        recover: bool = False,
+        fresh: bool = False,
+    ) -> None:
         self._settings = settings
+        self._environ = environ
+        self._notify = Notify(environ)
         self._once = once
         self._recover = recover
         self._fresh = fresh
@@ -79,6 +92,7 @@ class App:
     async def run(self) -> int:
         """From an open journal to a closed one. Returns the exit status; raises the journal's errors of the start."""
         settings = self._settings
+        told = asyncio.create_task(self._notify.while_starting())
         self._journal = await open_journal(
             settings, self._metrics, self._log, recovering=self._recover, fresh=self._fresh
         )
@@ -89,7 +103,7 @@ class App:
         try:
             await self._open()
             try:
-                address = await admin.start(settings.admin.listen, settings.state_dir / "journal")
+                address = await admin.start(settings.admin.listen, settings.state_dir / "journal", self._runtime_dir)
             except OSError as error:
                 self._log.error(
                     "can't listen",
@@ -100,12 +114,22 @@ class App:
                 return WRONG_CONFIG
             self._log.info("started", admin=address, state_dir=str(settings.state_dir))
             admin.ready = True
+            told.cancel()
+            self._notify.ready(self._scene.line())
+            told = asyncio.create_task(self._notify.while_running(self._journal.alive, self._scene.line))
             status = await self._work()
         finally:
+            told.cancel()
             admin.ready = False
             await admin.stop()
             await self._close()
         return status
+
+    @property
+    def _runtime_dir(self) -> Path | None:
+        """The one that systemd made for us, RuntimeDirectory=; it lists several with colons."""
+        first = self._environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+        return Path(first) if first else None
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
@@ -286,6 +310,7 @@ class App:
         return self._verdict() if status == OK else status
 
     def _broke_down(self, group: BaseExceptionGroup[Any], status: int) -> int:
+        self._notify.stopping(CLOSE_SECS)
         for error in _leaves(group):
             if isinstance(error, JournalBrokenError | Fatal):
                 self._log.critical("stopping", reason=error.reason, note=str(error), do=WHAT_TO_DO[error.reason])
@@ -313,6 +338,7 @@ class App:
 
     async def _wind_down(self) -> None:
         """Stop polling; up to shutdown_secs for the writes in hand; then everything is cut off."""
+        self._notify.stopping(self._settings.shutdown_secs + CLOSE_SECS)
         for poll in self._polls:
             poll.cancel()
         for delivery, task in self._lanes:

@@ -52,8 +52,8 @@ async def operator(settings: Settings, *, make: bool = False) -> AsyncIterator[A
 
 
 def socket_of(settings: Settings) -> Path:
-    """Where the daemon of these settings listens to its operator."""
-    return settings.state_dir / "journal" / SOCKET_NAME
+    """Where the daemon of these settings listens to its operator: beside its journal, or where a link there leads."""
+    return Path(os.path.realpath(settings.state_dir / "journal" / SOCKET_NAME))
 
 
 def listens(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """The command line: small commands here, the others in `commands`. What a command needs is loaded when it is used."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -55,7 +56,7 @@ def run(config_file: Path | None, *, once: bool, recover: bool, fresh: bool) -> 
     # What passes through makes hardly any cycles, and looking for some after every 700 objects costs one part in
     # twenty of all work.
     gc.set_threshold(20_000, 20, 50)
-    run_async(App(settings, once=once, recover=recover, fresh=fresh).run)
+    run_async(App(settings, os.environ, once=once, recover=recover, fresh=fresh).run)
 
 
 @main.command()

@@ -3,7 +3,7 @@
 Everything durable is read from the journal's snapshot when someone asks, so counters go on over restarts.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -15,6 +15,8 @@ from prometheus_client.registry import Collector
 from shipper.health import STATES, Health
 from shipper.journal import Figures, LaneFigures, SourceFigures
 from shipper.reasons import REASONS, WHAT_TO_DO
+
+MOST_NAMED = 3
 
 
 @dataclass
@@ -61,6 +63,15 @@ class Scene:
             ],
         }
 
+    def line(self) -> str:
+        """The same in one line, for a service manager: names and reasons, no content."""
+        sources = self.figures().sources
+        behind = sum(sources[source].lanes[sink].lag for source, sink in self.lanes)
+        lanes = _count("lane", [(sink, health) for (_, sink), health in self.lanes.items()])
+        troubled = [(name, health) for name, health in self.sources.items() if health.state != "running"]
+        parts = [lanes, f"{behind} events behind"]
+        return "; ".join([*parts, _count("source", troubled)] if troubled else parts)
+
     def _source_status(self, source: SourceFigures) -> dict[str, Any]:
         lag = self.source_lag_secs(source)
         return {
@@ -88,6 +99,19 @@ class Scene:
             "requeued": lane.requeued,
             "replayed": lane.replayed,
         }
+
+
+def _count(what: str, named: Sequence[tuple[str, Health]]) -> str:
+    """`3 lanes: 2 running, 1 held (siem: auth)`: how many are in which state, and what ails which."""
+    states = []
+    for state in STATES:
+        those = [(name, health.reason) for name, health in named if health.state == state]
+        ails = list(dict.fromkeys(f"{name}: {reason}" for name, reason in those if reason))
+        if len(ails) > MOST_NAMED:
+            ails[MOST_NAMED:] = ["…"]
+        if those:
+            states.append(f"{len(those)} {state}" + (f" ({', '.join(ails)})" if ails else ""))
+    return f"{len(named)} {what}{'' if len(named) == 1 else 's'}: {', '.join(states) or 'none'}"
 
 
 def _health(health: Health | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -34,7 +34,22 @@ def fail(status: int, *lines: str) -> NoReturn:
 
 def settings_of(config_file: Path | None, *, say: bool = True) -> "Settings":
     """The settings, or the end of the program with every problem named."""
-    from shipper.config import ConfigError, load
+    from shipper.config import load
+
+    return _loaded(load, config_file, say=say)
+
+
+def own_settings_of(config_file: Path | None, *, say: bool = True) -> "Settings":
+    """The same without sources and sinks, for a command that only talks to the daemon: it needs no secret."""
+    from shipper.config import load_own
+
+    return _loaded(load_own, config_file, say=say)
+
+
+def _loaded(
+    load: "Callable[[Path | None, Mapping[str, str]], Settings]", config_file: Path | None, *, say: bool
+) -> "Settings":
+    from shipper.config import ConfigError
 
     try:
         settings = load(config_file, os.environ)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shipper.commands import config_option, run_async, settings_of
+from shipper.commands import config_option, own_settings_of, run_async
 from shipper.exit_status import OK
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ AT_ONCE = 1000
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def audit(config_file: Path | None, *, as_json: bool) -> None:
     """Who did what, and every start with its version: oldest first."""
-    settings = settings_of(config_file, say=not as_json)
+    settings = own_settings_of(config_file, say=not as_json)
     run_async(lambda: _audit(settings, as_json=as_json))
 
 

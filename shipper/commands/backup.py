@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shipper.commands import config_option, run_async, settings_of, who
+from shipper.commands import config_option, own_settings_of, run_async, who
 from shipper.exit_status import OK
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def backup(file: Path, config_file: Path | None) -> None:
     To go back to it, stop the daemon, move what is in STATE_DIR/journal aside, put FILE there as journal.sqlite, owned
     by the daemon's user, and start: what was delivered since is delivered again.
     """
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _backup(settings, file))
 
 

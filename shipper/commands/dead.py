@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shipper.commands import config_option, fail, run_async, settings_of, who, yes_option
+from shipper.commands import config_option, fail, own_settings_of, run_async, who, yes_option
 from shipper.commands.times import seconds_of
 from shipper.exit_status import OK, USAGE
 
@@ -39,7 +39,7 @@ def dead() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(config_file: Path | None, *, as_json: bool, **wanted: str) -> None:
     """What was given up, and why."""
-    settings = settings_of(config_file, say=not as_json)
+    settings = own_settings_of(config_file, say=not as_json)
     run_async(lambda: _list(settings, wanted, as_json=as_json))
 
 
@@ -76,7 +76,7 @@ async def _letters(ask: "Ask", what: str, wanted: Wanted, at_once: int) -> Async
 @config_option
 def show(letter: int, config_file: Path | None) -> None:
     """All of one dead letter: the destination's words, and the event. It is personal data."""
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _show(settings, letter))
 
 
@@ -114,7 +114,7 @@ def requeue(letters: tuple[int, ...], config_file: Path | None, *, everything: b
     """
     if [bool(letters), any(wanted.values()), everything].count(True) != 1:
         fail(USAGE, "say which: their IDs, or --source, --sink, --reason, or --all")
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _requeue(settings, {"ids": list(letters)} if letters else wanted))
 
 
@@ -139,7 +139,7 @@ def purge(config_file: Path | None, older_than: str, *, yes: bool, **wanted: str
         fail(USAGE, f"--older-than: {older_than[:40]!r} is no age like 30d, 12h, 0s")
     if not yes:
         fail(USAGE, "they are gone for good then: say --yes")
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _purge(settings, wanted, age_secs))
 
 
@@ -166,7 +166,7 @@ def export(file: str, config_file: Path | None, **wanted: str) -> None:
 
     if file == "-" and sys.stdout.isatty():
         fail(USAGE, "events hold personal data, and what a terminal acts on: name a file, or use a pipe")
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _export(settings, wanted, file))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shipper.commands import config_option, fail, run_async, settings_of, who, yes_option
+from shipper.commands import config_option, fail, own_settings_of, run_async, who, yes_option
 from shipper.exit_status import OK, USAGE
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def checkpoint() -> None:
 @config_option
 def show(config_file: Path | None) -> None:
     """Where each source resumes."""
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _show(settings))
 
 
@@ -67,7 +67,7 @@ def set_(source: str, place: str, config_file: Path | None, *, yes: bool) -> Non
     log_id = _position(place)
     if not yes:
         fail(USAGE, "this steps over events, or repeats them: say --yes")
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _set(settings, source, log_id))
 
 
@@ -115,7 +115,7 @@ async def _set(settings: "Settings", source: str, log_id: str) -> int:
 @config_option
 def export(file: str, config_file: Path | None) -> None:
     """Write all places into a new FILE, to be imported on another host; "-": to stdout."""
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _export(settings, file))
 
 
@@ -151,7 +151,7 @@ def import_(file: Path, config_file: Path | None, *, yes: bool) -> None:
         fail(USAGE, f"{file}: {error}")
     if not yes:
         fail(USAGE, "this steps over events, or repeats them: say --yes")
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _import(settings, places))
 
 
@@ -196,7 +196,7 @@ def forget(name: str, config_file: Path | None, *, yes: bool) -> None:
         fail(USAGE, f"say sinks.{label[:40]} or sources.{label[:40]}")
     if not yes:
         fail(USAGE, "events that wait for it are given up for good: say --yes")
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _forget(settings, kind.removesuffix("s"), label))
 
 
@@ -215,7 +215,7 @@ async def _forget(settings: "Settings", kind: str, name: str) -> int:
 @config_option
 def rename(old: str, new: str, config_file: Path | None) -> None:
     """Carry the places and dead letters of the sink OLD to the name NEW. Neither may be in use."""
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _rename(settings, old, new))
 
 

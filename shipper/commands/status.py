@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shipper.commands import config_option, run_async, settings_of
+from shipper.commands import config_option, own_settings_of, run_async
 from shipper.exit_status import NO_DAEMON, OK, UNDONE, USAGE
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="The whole status as JSON.")
 def status(config_file: Path | None, *, as_json: bool) -> None:
     """How the running daemon is doing; 1 when something is wrong."""
-    raise SystemExit(_status(settings_of(config_file, say=not as_json), as_json=as_json))
+    raise SystemExit(_status(own_settings_of(config_file, say=not as_json), as_json=as_json))
 
 
 def _status(settings: "Settings", *, as_json: bool) -> int:
@@ -126,7 +126,7 @@ def _listener(settings: "Settings") -> HTTPConnection:
 @click.option("--accept-dead", default=0, help="So many more refused events are right: make them dead letters.")
 def retry(name: str, config_file: Path | None, accept_dead: int) -> None:
     """Make what waits or is held try at once: the source or sink NAME, or all."""
-    settings = settings_of(config_file)
+    settings = own_settings_of(config_file)
     run_async(lambda: _retry(settings, name, accept_dead))
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shipper.config.load import choose_file, load
+    from shipper.config.load import choose_file, load, load_own
     from shipper.config.problems import ConfigError
     from shipper.config.schema import schema
     from shipper.config.settings import AdminConfig, JournalConfig, LogConfig, Settings
@@ -22,6 +22,7 @@ _HOMES = {
     "Settings": "settings",
     "choose_file": "load",
     "load": "load",
+    "load_own": "load",
     "masked": "show",
     "schema": "schema",
     "to_toml": "show",
@@ -35,6 +36,7 @@ __all__ = [
     "Settings",
     "choose_file",
     "load",
+    "load_own",
     "masked",
     "schema",
     "to_toml",

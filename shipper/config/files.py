@@ -8,6 +8,8 @@ from typing import Any
 from shipper.config.problems import Key, Problems, printable
 from shipper.secret import Secret
 
+FOLDER = "secrets_"
+"""What systemd puts before the names of the files of a folder that it loads as `LoadCredential=secrets:FOLDER`."""
 MAX_SECRET_BYTES = 64 * 1024
 """No token or key is longer; it keeps a wrong path, say to a disk image, from being read into memory."""
 SHORTEST_SECRET = 24
@@ -32,9 +34,14 @@ class Files:
 
     def resolve(self, text: str) -> Path:
         """An absolute path: a relative one is a credential where there is one of that name, else beside the file."""
-        if self._credentials is not None and _is_there(self._credentials / text):
-            return self._credentials / text
-        return self._directory / text
+        return self._credential(text) or self._directory / text
+
+    def _credential(self, name: str) -> Path | None:
+        """systemd's copy of a secret of this name, loaded by itself or with its whole folder."""
+        if self._credentials is None:
+            return None
+        paths = (self._credentials / name, self._credentials / f"{FOLDER}{name}")
+        return next((path for path in paths if _is_there(path)), None)
 
     def secret(self, key: Key, table: Mapping[str, Any]) -> Secret | None:
         """The secret `key`, of which `table` is the part of the file around it; None where nobody gives one."""
@@ -49,7 +56,7 @@ class Files:
             return self._plain(key, self._overlay[key])
         if file_key in self._overlay:
             return self._from_file(file_key, self._overlay[file_key])
-        if self._credentials is not None and _is_there(credential := self._credentials / ".".join(key)):
+        if (credential := self._credential(".".join(key))) is not None:
             return self._read(key, credential)
         if name in table:
             return self._plain(key, table[name])

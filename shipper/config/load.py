@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from shipper.config.checks import check_together
 from shipper.config.explain import explain
+from shipper.config.fields import NESTED, PREFIX
 from shipper.config.kinds import Kinds
-from shipper.config.layers import Layers
+from shipper.config.layers import PARTS, Layers
 from shipper.config.problems import ConfigError, Problems
 from shipper.config.settings import Settings
 from shipper.sink import sink_types as installed_sink_types
@@ -34,12 +35,34 @@ def load(
     out = Problems()
     kinds = Kinds(installed_sink_types() if sink_types is None else sink_types, out)
     layers = Layers(tree, file, environ, kinds, out)
-    settings = None
+    settings = _settings(layers, file, out)
+    check_together(layers.built["sources"], layers.built["sinks"], layers.named, out)
+    return _right(settings, file, out)
+
+
+def load_own(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The program's own settings, with no source and no sink, whatever the file says of those.
+
+    For whoever only talks to a daemon: that needs to know where it lives and listens, and none of its secrets, which
+    systemd's credentials keep from everybody else. Raises ConfigError.
+    """
+    file = choose_file(path, environ)
+    tree = {name: value for name, value in _read(file, path, environ).items() if name not in PARTS}
+    theirs = tuple(f"{PREFIX}{part.upper()}{NESTED}" for part in PARTS)
+    own = {name: value for name, value in environ.items() if not name.upper().startswith(theirs)}
+    out = Problems()
+    return _right(_settings(Layers(tree, file, own, Kinds({}, out), out), file, out), file, out)
+
+
+def _settings(layers: Layers, file: Path, out: Problems) -> Settings | None:
     try:
-        settings = Settings.from_layers(layers, file)
+        return Settings.from_layers(layers, file)
     except ValidationError as error:
         explain(error, Settings, (), out)
-    check_together(layers.built["sources"], layers.built["sinks"], layers.named, out)
+        return None
+
+
+def _right(settings: Settings | None, file: Path, out: Problems) -> Settings:
     if out.lines or settings is None:
         raise ConfigError(file, out.lines)
     return settings

@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -69,13 +69,19 @@ class Daemon:
             f'[sinks.console]\ntype = "stdout"\n{common}{extra}'
         )
 
-    def start(self, *words: str, stdout: int = subprocess.PIPE, before: Sequence[str] = ()) -> None:
-        """Starts it and reads what it prints. before: words before its command."""
+    def start(
+        self,
+        *words: str,
+        stdout: int = subprocess.PIPE,
+        before: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Starts it and reads what it prints. before: words before its command. environment: more of it."""
         self.process = subprocess.Popen(
             [*before, sys.executable, "-m", "shipper", "run", "--config", str(self.config), *words],
             stdout=stdout,
             stderr=subprocess.PIPE,
-            env=environ(),
+            env=environ() | dict(environment or {}),
         )
         STARTED.append(self.process)
         self._readers = []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from config_case import CANARY, SINK, SINKS, SOURCE, WORKING, Case
 
-from shipper.config import ConfigError, load, masked, to_toml
+from shipper.config import ConfigError, load, load_own, masked, to_toml
 
 TOKEN, TOKEN_FILE = "SHIPPER_SINKS__SIEM__TOKEN", "SHIPPER_SINKS__SIEM__TOKEN_FILE"
 BARE_SINK = '[sinks.siem]\ntype = "hec"\nurl = "https://splunk.example:8088"\n'
@@ -49,6 +49,30 @@ def test_the_nearest_place_wins(
     if credentials:
         environ = {**environ, "CREDENTIALS_DIRECTORY": str(case.directory / "credentials")}
     assert case.sink(f"{BARE}{line}\n", environ).token.get() == expected
+
+
+def test_credentials_of_a_whole_folder_are_found_by_the_same_names(case: Case) -> None:
+    environ = {"CREDENTIALS_DIRECTORY": str(case.directory / "loaded")}
+    case.write("loaded/secrets_sinks.siem.token", "from the folder")
+    case.write("loaded/secrets_named.secret", "named in the folder")
+    sink = case.sink(BARE + 'spare_file = "named.secret"\n', environ)
+    assert sink.spare is not None
+    assert (sink.token.get(), sink.spare.get()) == ("from the folder", "named in the folder")
+    case.write("loaded/sinks.siem.token", "by itself")
+    assert case.sink(BARE, environ).token.get() == "by itself"
+
+
+def test_the_programs_own_settings_need_no_source_and_no_secret(case: Case) -> None:
+    own = '[admin]\nlisten = "127.0.0.1:9000"\n'
+    case.file.write_text(own + SOURCE.replace("client_secret", "client_secret_file") + '[sinks.siem]\ntype = "gone"\n')
+    settings = load_own(case.file, {TOKEN: "x", "SHIPPER_STATE_DIR": "/srv/shipper", "SHIPPER_LOG__LEVEL": "debug"})
+    assert (settings.admin.listen, settings.log.level) == ("127.0.0.1:9000", "debug")
+    assert (settings.state_dir, settings.file) == (Path("/srv/shipper"), case.file)
+    assert (settings.sources, settings.sinks) == ({}, {})
+    case.file.write_text("sources = 1\nstate_dri = 2\n")
+    with pytest.raises(ConfigError, match=r"state_dri: .*state_dir") as caught:
+        load_own(case.file, {"SHIPPER_LOG__LEVL": "debug"})
+    assert len(caught.value.lines) == 2
 
 
 def test_a_relative_file_is_a_credential_before_it_is_beside_the_file(case: Case) -> None:

@@ -10,46 +10,9 @@ from typing import Any
 import yaml
 from tool_case import run, tool
 
-from shipper.config import load
-
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 METRICS = {line.split()[0] for line in (ROOT / "tests/app/golden/metrics.txt").read_text().splitlines()}
-
-
-# -- systemd -----------------------------------------------------------------------------------------------------------
-
-
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
-    # The program is looked for at its place, so the check gets a unit that names one which is there.
-    unit = (DEPLOY / "systemd/shipper.service").read_text()
-    here = unit.replace("/opt/shipper/bin/shipper", sys.executable)
-    assert here != unit
-    (tmp_path / "shipper.service").write_text(here)
-    drop_in = tmp_path / "shipper.service.d"
-    drop_in.mkdir()
-    shutil.copy(DEPLOY / "systemd/credentials.conf", drop_in)
-    # It ends with 0 whatever it found, so what counts is that it found nothing to say.
-    said = run(tool("systemd-analyze"), "verify", str(tmp_path / "shipper.service"))
-    assert [line for line in said.splitlines() if "shipper" in line] == []
-
-
-def test_systemd_rates_the_unit_as_hardened() -> None:
-    unit = str(DEPLOY / "systemd/shipper.service")
-    run(tool("systemd-analyze"), "security", "--offline=true", "--threshold=20", unit)
-
-
-def test_the_credentials_are_named_as_the_settings_are_found(tmp_path: Path) -> None:
-    names = re.findall(r"^LoadCredential=([^:]+):", (DEPLOY / "systemd/credentials.conf").read_text(), re.MULTILINE)
-    for name in names:
-        (tmp_path / name).write_text("made-up")
-    text = (ROOT / "config.example.toml").read_text()
-    (tmp_path / "config.toml").write_text(re.sub(r"(?m)^(client_secret_file|token_file) = .*$", "", text))
-    settings = load(tmp_path / "config.toml", {"CREDENTIALS_DIRECTORY": str(tmp_path), "STATE_DIRECTORY": "/var/lib/x"})
-    assert {f"sinks.{name}" for name in settings.sinks if settings.sinks[name].type != "stdout"} <= {
-        name.rpartition(".")[0] for name in names
-    }
-    assert settings.state_dir == Path("/var/lib/x")
 
 
 # -- container ---------------------------------------------------------------------------------------------------------
