@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -372,10 +371,11 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
-        loop.add_signal_handler(
-            signal.SIGHUP,
-            partial(self._log.warning, "SIGHUP is ignored", do="Restart to read the configuration again."),
-        )
+        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+
+    def _asked_to_reload(self) -> None:
+        self._metrics.reloaded("refused")
+        self._log.warning("SIGHUP is ignored", do="Restart to read the configuration again.")
 
     def _asked_to_stop(self, number: int) -> None:
         if self._stop.is_set():

@@ -7,7 +7,15 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -16,6 +24,9 @@ from shipper.event import NOTICES, Notice
 from shipper.reasons import REASONS, Reason
 
 TOO_OLD_ACTIONS = ("restamp", "dead_letter")
+CODES = ("200", "400", "401", "403", "404", "429", "500", "502", "503", "504", "error", "timeout")
+"""What a request for a page usually ends in; other statuses join when they first come."""
+RELOADS = ("applied", "refused")
 OUTCOMES = ("delivered", "unavailable", "rejected", "partly_rejected", "timeout", "bug")
 WRITE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 COMMIT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -27,6 +38,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # OpenMetrics adds when each series began, which Prometheus 2 stores as so many more series.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         PlatformCollector(registry=self.registry)
         ProcessCollector(registry=self.registry)
         source, lane = ["source"], ["source", "sink"]
@@ -67,12 +80,17 @@ class Metrics:
             "shipper_journal_commit_seconds", "Time of one commit", buckets=COMMIT_BUCKETS, registry=self.registry
         )
         self._journal_errors = self._counter("shipper_journal_errors", "Failed journal operations", ["reason"])
+        self._reloads = self._counter(
+            "shipper_config_reloads", "Times that the configuration was to be read again", ["outcome"]
+        )
         self.delivery = DeliverySeconds()
         self.registry.register(self.delivery)
         build = Gauge("shipper_build_info", "The running version", ["version"], registry=self.registry)
         build.labels(version("identity-log-shipper")).set(1)
-        for reason in ("disk_full", "journal_full", "io"):
+        for reason in ("disk_full", "journal_full", "io", "bug"):
             self._journal_errors.labels(reason)
+        for outcome in RELOADS:
+            self._reloads.labels(outcome)
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -84,6 +102,10 @@ class Metrics:
     def journal_error(self, reason: Reason) -> None:
         """A journal operation failed."""
         self._journal_errors.labels(reason).inc()
+
+    def reloaded(self, outcome: str) -> None:
+        """The configuration was to be read again: one of RELOADS; refused: the one before goes on."""
+        self._reloads.labels(outcome).inc()
 
     def source(self, name: str) -> "SourceMetrics":
         """One source's counters, all there from the start."""
@@ -105,13 +127,18 @@ class SourceMetrics:
         self._no_progress = metrics.no_progress.labels(name)
         self._tokens = metrics.tokens.labels(name)
         self._odd = metrics.odd_pages.labels(name)
-        for code in ("200", "error", "timeout"):
+        for code in CODES:
             metrics.requests.labels(name, code)
         for reason in REASONS:
             metrics.source_failures.labels(name, reason)
 
     def answered(self, code: str) -> None:
-        """A request was answered with this status, or ended in `error` or `timeout`."""
+        """A request was answered with this status, or ended in `error` or `timeout`.
+
+        A status that HTTP does not know (RFC 9110 15) is an error: whoever answers has no say in how many there are.
+        """
+        if code not in CODES and not (code.isdecimal() and 100 <= int(code) <= 599):
+            code = "error"
         self._metrics.requests.labels(self._name, code).inc()
 
     def failed(self, reason: Reason) -> None:

@@ -34,7 +34,7 @@ class Scene:
 
     def source_lag_secs(self, source: SourceFigures) -> float | None:
         """Server time minus the source's horizon; None before the first answer."""
-        if source.name not in self.server_now or source.horizon is None:
+        if source.name not in self.server_now or not source.horizon:
             return None
         return max(0.0, (self.server_now[source.name]() - source.horizon) / 1000)
 
@@ -49,7 +49,8 @@ class Scene:
         """The time (ms) up to which a lane has everything settled; None before the first answer."""
         figures = self.figures().sources[source]
         lane = figures.lanes[sink]
-        return lane.oldest if lane.oldest is not None else figures.horizon
+        # A first start at the earliest event has a horizon of 0 until the first answer.
+        return lane.oldest if lane.oldest is not None else figures.horizon or None
 
     def status(self) -> dict[str, Any]:
         """Everything that an operator asks first, as plain data."""

@@ -24,6 +24,8 @@ from shipper.journal import (
     Settled,
     SourceFigures,
     Stretch,
+    UnknownNameError,
+    WrongTenantError,
 )
 from shipper.journal.files import Ballast, lock, move_aside, prepare
 from shipper.journal.ledger import Entry
@@ -121,7 +123,9 @@ class SqliteJournal:
         try:
             return await self._thread.run(work, lambda: self._spread(before))
         except JournalError as error:
-            self._failed(error.reason)
+            # A name that somebody got wrong is no failure of the journal's.
+            if not isinstance(error, UnknownNameError | WrongTenantError):
+                self._failed(error.reason)
             raise
 
     def _spread(self, before: Figures) -> None:

@@ -149,6 +149,7 @@ def test_sighup_is_ignored_and_logged(tmp_path: Path, tenant: Running) -> None:
         daemon.until(lambda: daemon.records("started"))
         daemon.process.send_signal(1)
         daemon.until(lambda: any("SIGHUP" in record["event"] for record in daemon.records()))
+        assert 'shipper_config_reloads_total{outcome="refused"} 1.0' in daemon.get("/metrics")[1]
         assert daemon.stop() == 0
 
 
