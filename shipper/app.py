@@ -25,6 +25,7 @@ from shipper.delivery import Delivery, place_of
 from shipper.desk import Desk
 from shipper.exit_status import BUG, IO_FAILED, OK, UNDONE, WRONG_CONFIG
 from shipper.health import Health
+from shipper.history import History
 from shipper.journal import JournalBrokenError, NoRoomError
 from shipper.metrics import Metrics
 from shipper.nap import Nap
@@ -95,14 +96,19 @@ class App:
         self._journal = await open_journal(
             settings, self._metrics, self._log, recovering=self._recover, fresh=self._fresh
         )
-        self._scene = Scene(lambda: self._journal.figures)
+        self._scene = Scene(
+            lambda: self._journal.figures,
+            self._sinks,
+            dead_letters_max_bytes=settings.journal.dead_letters_max_bytes,
+        )
+        self._history = History(self._scene)
         self._metrics.registry.register(SceneCollector(self._scene))
-        admin = Admin(self._journal, self._scene, self._metrics.registry, Desk(self._journal, self))
+        admin = Admin(self._journal, self._scene, self._history, self._metrics.registry, Desk(self._journal, self))
         self._listen_to_signals()
         try:
             await self._open()
             try:
-                address = await admin.start(settings.admin.listen, settings.state_dir / "journal", self._runtime_dir)
+                address = await admin.start(settings.admin, settings.state_dir / "journal", self._runtime_dir)
             except OSError as error:
                 self._log.error(
                     "can't listen",
@@ -297,7 +303,7 @@ class App:
                     self._polls.append(group.create_task(source_.run(once=self._once), name=f"source {name}"))
                 upkeep = Upkeep(self._journal, self._settings, self._metrics, self._log, self._secrets, self.retry)
                 days = close_days(self._journal, self._scene, self._archives(), self._log)
-                beside = [group.create_task(upkeep.run()), group.create_task(days)]
+                beside = [group.create_task(work) for work in (upkeep.run(), days, self._history.keep())]
                 await self._until_done()
                 await self._wind_down()
                 for task in beside:

@@ -3,7 +3,8 @@
 Everything durable is read from the journal's snapshot when someone asks, so counters go on over restarts.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -15,6 +16,7 @@ from prometheus_client.registry import Collector
 from shipper.health import STATES, Health
 from shipper.journal import Figures, LaneFigures, SourceFigures
 from shipper.reasons import REASONS, WHAT_TO_DO
+from shipper.sink import Sink
 
 MOST_NAMED = 3
 
@@ -23,10 +25,14 @@ MOST_NAMED = 3
 class Scene:
     """What the daemon runs, for metrics and status: every source and lane with its health.
 
-    server_now: a source's own clock, milliseconds since 1970 UTC. retention: seconds that a source keeps its events.
+    sinks: those in use. server_now: a source's own clock, milliseconds since 1970 UTC. retention: seconds that a source
+    keeps its events.
     """
 
     figures: Callable[[], Figures]
+    sinks: Mapping[str, Sink] = field(default_factory=dict)
+    dead_letters_max_bytes: int = 0
+    began: float = field(default_factory=time.monotonic)
     sources: dict[str, Health] = field(default_factory=dict)
     lanes: dict[tuple[str, str], Health] = field(default_factory=dict)
     server_now: dict[str, Callable[[], int]] = field(default_factory=dict)
@@ -57,8 +63,12 @@ class Scene:
         figures = self.figures()
         return {
             "version": version("identity-log-shipper"),
+            "at": int(time.time() * 1000),
+            "uptime_seconds": round(time.monotonic() - self.began, 1),
             "journal": {"bytes": figures.used_bytes, "max_bytes": figures.max_bytes, "full": figures.full},
+            "dead_letters": {"bytes": figures.dead_bytes, "max_bytes": self.dead_letters_max_bytes},
             "sources": [self._source_status(source) for source in figures.sources.values()],
+            "sinks": [{"sink": name, "type": sink.config.type} for name, sink in self.sinks.items()],
             "lanes": [
                 self._lane_status(source, lane) for source in figures.sources.values() for lane in source.lanes.values()
             ],
@@ -81,6 +91,7 @@ class Scene:
             **_health(self.sources.get(source.name)),
             "events": source.stored,
             "lag_seconds": lag,
+            "retention_seconds": self.retention.get(source.name),
             "retention_headroom_seconds": None if lag is None else self.retention[source.name] - lag,
             "retention_gaps": source.gaps,
             "last_retention_gap": source.last_gap
@@ -96,6 +107,7 @@ class Scene:
             "lag_seconds": self.lane_lag_secs(source, lane),
             "delivered": lane.delivered,
             "dead_letters": lane.dead_kept,
+            "dead_lettered": dict(lane.dead),
             "queued": lane.queue_last - lane.queue_position,
             "requeued": lane.requeued,
             "replayed": lane.replayed,

@@ -1,5 +1,6 @@
 """`shipper status` and `shipper retry`: for a daemon that runs."""
 
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,11 @@ def _status(settings: "Settings", *, as_json: bool) -> int:
     from shipper.commands.shown import console
 
     try:
-        found = _got(_listener(settings), "/api/status")
+        found = _asked(settings)
+    except PermissionError:
+        path = settings.state_dir
+        click.echo(f"shipper: the daemon of {path} belongs to another user: ask as that one, or as root", err=True)
+        return NO_DAEMON
     except (OSError, HTTPException, ValueError):
         return _no_daemon(settings)
     wrong = [part for part in (*found["sources"], *found["lanes"]) if part["state"] not in ("running", "disabled")]
@@ -96,28 +101,36 @@ def _name(part: dict[str, Any]) -> str:
     return f"{part['source']} → {part['sink']}" if "sink" in part else str(part["source"])
 
 
-def _got(connection: HTTPConnection, path: str) -> Any:
+def _asked(settings: "Settings") -> Any:
+    """The daemon's status, over the operator's socket; where this user may not ask there, over admin.listen.
+
+    Raises PermissionError where neither shows it to this user; OSError, HTTPException, ValueError where none answers.
+    """
+    from shipper.ask import UnixConnection, socket_of
+
+    try:
+        return _got(UnixConnection(socket_of(settings)))
+    except OSError:
+        if not settings.admin.listen:
+            raise
+    host, _, port = settings.admin.listen.rpartition(":")
+    host = host.strip("[]").replace("0.0.0.0", "127.0.0.1")  # noqa: S104  asks there, does not listen
+    return _got(HTTPConnection(host, int(port), timeout=10))
+
+
+def _got(connection: HTTPConnection) -> Any:
     import json
 
     try:
-        connection.request("GET", path)
+        connection.request("GET", "/api/status")
         answer = connection.getresponse()
-        if answer.status != 200:
+        if answer.status == HTTPStatus.FORBIDDEN:
+            raise PermissionError
+        if answer.status != HTTPStatus.OK:
             raise ValueError(f"HTTP {answer.status}")
         return json.loads(answer.read())
     finally:
         connection.close()
-
-
-def _listener(settings: "Settings") -> HTTPConnection:
-    """Reading goes over admin.listen; where there is none, over the operator's socket."""
-    from shipper.ask import UnixConnection, socket_of
-
-    if not settings.admin.listen:
-        return UnixConnection(socket_of(settings))
-    host, _, port = settings.admin.listen.rpartition(":")
-    host = host.strip("[]").replace("0.0.0.0", "127.0.0.1")  # noqa: S104  asks there, does not listen
-    return HTTPConnection(host, int(port), timeout=10)
 
 
 @click.command()

@@ -25,9 +25,13 @@ class LogConfig(_Section):
 
 
 class AdminConfig(_Section):
-    """Where /metrics, /-/healthy, /-/ready and /api/status are served: "host:port", or "" for nowhere."""
+    """Where metrics, probes, /api/status and the status page are served: "host:port", or "" for nowhere.
+
+    status_page: /api/status and the page also where others than this machine can ask. On loopback they always are.
+    """
 
     listen: str = "127.0.0.1:9464"
+    status_page: bool = False
 
     @field_validator("listen")
     @classmethod
