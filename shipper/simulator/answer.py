@@ -13,7 +13,10 @@ __all__ = ["Answer", "Asked", "Scripted", "error", "json_answer"]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request that came in; `headers` looks names up in any case, `at` is the tenant's unix time."""
+    """One request that came in; `headers` looks names up in any case, `at` is the tenant's unix time.
+
+    `target_bytes`: the length of path and query as they were sent.
+    """
 
     method: str
     path: str
@@ -21,6 +24,7 @@ class Asked:
     headers: Mapping[str, str]
     at: float
     body: bytes = b""
+    target_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

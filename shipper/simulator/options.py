@@ -37,6 +37,9 @@ class Options:
     rejects_expired: bool = _option(
         default=False, text="answer 400 to a checkpoint older than the retention, instead of going on silently"
     )
+    totals_of_all: bool = _option(
+        default=False, text="include_totals counts all results, as before search v3, and not those of the page"
+    )
     skew_secs: float = _option(0.0, "seconds by which the tenant's clock is ahead of this machine's")
     latency_secs: float = _option(0.0, "seconds before every answer of the logs endpoint")
     fault: str = _option("", "chances of faults: 429:0.01,500:0.02,reset:0.01,cut:,html:,truncated:,slow:,401:")

@@ -20,6 +20,7 @@ from shipper.simulator.tenant import Tenant
 __all__ = ["Running", "main", "run", "serve"]
 
 _LINES_A_WRITE = 1_000
+_LONGEST_LINE = 1 << 16
 
 
 class Running:
@@ -44,7 +45,15 @@ class Running:
             return await self._inspect(request)
         tenant = self.tenant
         body = await request.read()
-        asked = Asked(request.method, request.path, dict(request.query), request.headers, tenant.now(), body)
+        asked = Asked(
+            request.method,
+            request.path,
+            dict(request.query),
+            request.headers,
+            tenant.now(),
+            body,
+            target_bytes=len(request.raw_path),
+        )
         tenant.record(asked)
         self._woken()
         answer = await self._scripted(asked) or tenant.answer(asked)
@@ -127,7 +136,8 @@ async def _lines(request: web.BaseRequest, lines: Iterable[bytes]) -> web.Stream
 async def serve(tenant: Tenant, tls: ssl.SSLContext | None = None) -> AsyncIterator[Running]:
     """Listen for `tenant` at its options' host and port while the block runs. Raises OSError if that fails."""
     running = Running(tenant)
-    server = web.Server(running.handle, access_log=None)
+    # A long request is the tenant's to refuse.
+    server = web.Server(running.handle, access_log=None, max_line_size=_LONGEST_LINE)
     runner = web.ServerRunner(server, shutdown_timeout=0.05)
     await runner.setup()
     try:

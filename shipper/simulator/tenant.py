@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from shipper.simulator.answer import Answer, Asked, Scripted, error
 from shipper.simulator.faults import Faults
@@ -21,15 +22,18 @@ from shipper.simulator.generated import Generated
 from shipper.simulator.given import Given, read_events
 from shipper.simulator.limits import PLANS, Bucket
 from shipper.simulator.options import Options
-from shipper.simulator.search import Supply, bad_request, search
+from shipper.simulator.search import Search, Supply, bad_request
 from shipper.simulator.tokens import Tokens, expired
 
 __all__ = ["Tenant"]
 
 LOGS = "/api/v2/logs"
+_USERS_LOGS = re.compile(r"/api/v2/users/(.+)/logs", re.DOTALL)
 TOKEN = "/oauth/token"  # noqa: S105 - a path
 _DAY_SECS = 86_400.0
 _REQUESTS_KEPT = 20_000
+_LONGEST_TARGET = 8_000
+"""Bytes of path and query; the real limit is documented to be there, not where it lies."""
 _FROM = re.compile(r"[0-9A-Za-z_-]{2,128}")
 
 
@@ -68,6 +72,11 @@ class Tenant:
         if events is not None:
             self._given = Given(events, backlog=self.options.backlog, rate=self.options.rate, started=started)
         self._supply: Supply = self._given if self._given is not None else Generated(self.options, started)
+        self._search = Search(
+            self._supply,
+            private=self.options.plan.startswith("private_cloud"),
+            totals_of_all=self.options.totals_of_all,
+        )
 
     def now(self) -> float:
         """The tenant's own clock, in unix seconds."""
@@ -147,6 +156,8 @@ class Tenant:
                 return error(int(status), "Error", "An error of the simulator's own")
 
     def _logs(self, asked: Asked) -> Answer:
+        if asked.target_bytes > _LONGEST_TARGET:
+            return Answer(414, {"Content-Type": "text/html"}, b"<html><h1>414 Request-URI Too Large</h1></html>")
         refusal = self.tokens.refusal(asked)
         if refusal is not None:
             return refusal
@@ -161,12 +172,28 @@ class Tenant:
         if self.options.retention_days:
             first = self._supply.retained(asked.at - self.options.retention_days * _DAY_SECS, shown)
         if asked.path != LOGS:
-            answer = self._one(asked.path.removeprefix(f"{LOGS}/"), first, shown)
+            answer = self._elsewhere(asked, first, shown)
         elif "from" in asked.query:
             answer = self._page(asked, first, shown)
         else:
-            answer = self._search(asked, first, shown)
+            found = self._search.page(asked.query, first, shown)
+            answer = found if isinstance(found, Answer) else _events(found, {})
         return replace(answer, headers={**answer.headers, **limits})
+
+    def _elsewhere(self, asked: Asked, first: int, shown: int) -> Answer:
+        user = _USERS_LOGS.fullmatch(asked.path)
+        if user is None:
+            return self._one(asked.path.removeprefix(f"{LOGS}/"), first, shown)
+        found = self._search.of_user(user[1], asked.query, first, shown)
+        if isinstance(found, Answer):
+            return found
+        body, pages = found
+        per_page = asked.query.get("per_page")
+        if per_page is None:
+            return _events(body, {})
+        # As recorded: http, though asked by https, and no way to the next page.
+        here = f"<http://{asked.headers.get('Host', '')}{quote(asked.path)}?per_page={per_page}&page="
+        return _events(body, {"Link": f'{here}0>; rel="first", {here}{max(0, pages - 1)}>; rel="last"'})
 
     def _one(self, position: str, first: int, shown: int) -> Answer:
         index = self._supply.after(position, shown) - 1
@@ -196,10 +223,6 @@ class Tenant:
         when = datetime.fromtimestamp(now - self.options.retention_days * _DAY_SECS, UTC)
         return f"900{when:%Y%m%d%H%M%S}"
 
-    def _search(self, asked: Asked, first: int, shown: int) -> Answer:
-        found = search(self._supply, asked.query, first, shown)
-        return found if isinstance(found, Answer) else _events(found, {})
-
     def _origin(self, headers: Mapping[str, str]) -> str:
         configured = self.options.link_host
         if "://" in configured:
@@ -227,7 +250,7 @@ def _bucket(plan: str, now: float) -> Bucket | None:
 
 
 def _is_logs(path: str) -> bool:
-    return path == LOGS or path.startswith(f"{LOGS}/")
+    return path == LOGS or path.startswith(f"{LOGS}/") or _USERS_LOGS.fullmatch(path) is not None
 
 
 def _only(method: str, asked: Asked) -> Answer | None:

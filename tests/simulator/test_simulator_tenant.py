@@ -170,9 +170,144 @@ def test_search_by_log_id_includes_that_event() -> None:
     assert [event["log_id"] for event in found] == everything[90:][::-1]
 
 
-@pytest.mark.parametrize("query", [{"q": "type:s"}, {"q": "date:[yesterday TO *]"}, {"sort": "type:1"}])
-def test_a_search_that_the_simulator_does_not_know_is_refused(query: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"q": "date:[yesterday TO *]"},
+        {"q": "type:s AND date:[2026-13 TO *]"},
+        {"q": "nothing:s"},
+        {"q": "user:jane"},
+        {"q": "(type:s"},
+        {"q": "type:s)"},
+        {"q": "type:"},
+        {"q": "AND type:s"},
+        {"q": "type:s?"},
+        {"q": "user_name:*om"},
+        {"q": "date:[2026-11]"},
+        {"sort": "log_id:1"},
+        {"sort": "date:2"},
+        {"fields": "log_id"},
+        {"per_page": "0"},
+    ],
+)
+def test_a_search_that_the_documents_do_not_have_is_refused(query: dict[str, str]) -> None:
     assert Reader().message(**query)[0] == 400
+
+
+PEOPLE: list[dict[str, Any]] = [
+    {"log_id": synthetic(NOW - 5), "date": "2026-11-20T11:59:55.000Z", "type": "s", "user_id": "auth0|1"},
+    {"log_id": synthetic(NOW - 4), "date": "2026-11-20T11:59:53.999Z", "type": "fp", "user_name": "jane"},
+    {"log_id": synthetic(NOW - 3), "date": "2026-11-19T23:00:00.000Z", "type": "f", "client_name": "jane's"},
+    {"log_id": synthetic(NOW - 2), "type": "sapi", "scope": ["jane"], "description": 'say "jane"'},
+]
+
+
+@pytest.mark.parametrize(
+    ("q", "numbers"),
+    [
+        ("type:s", [0]),
+        ("type:s OR type:fp", [0, 1]),
+        ("type:(s OR f)", [0, 2]),
+        ("type:s type:f", [0, 2]),
+        ("type:f*", [1, 2]),
+        ("type:F*", []),
+        ("NOT type:f*", [0, 3]),
+        ("user_id:auth0", []),
+        ('user_id:"auth0|1"', [0]),
+        ("jane", [1]),
+        ("jane*", [1, 2]),
+        ("*jane*", [1, 2, 3]),
+        ('description:"say \\"jane\\""', [3]),
+        ("type:s AND date:[2026-11-20 TO *]", [0]),
+        ("(type:s OR type:f) AND NOT user_id:*", [2]),
+        ("date:[* TO 2026-11-20}", [2]),
+        ("date:[2026-11-19 TO 2026-11-19]", [2]),
+        ("date:{2026-11-19 TO *]", [0, 1]),
+        ("date:[2026-11 TO 2026-11]", [0, 1, 2]),
+        ("date:[2026 TO 2027}", [0, 1, 2]),
+        ("date:[2026-11-20T11:59:53.999Z TO 2026-11-20T11:59:55.000Z}", [1]),
+        ("date:{2026-11-20T11:59:53.999Z TO 2026-11-20T11:59:55.000Z]", [0]),
+        ("date:[2026-11-20T12:59+01:00 TO 2026-11-20T11:59:54}", [1]),
+        ("type:{f TO s]", [0, 1]),
+    ],
+)
+def test_a_query_finds_what_the_documents_say(q: str, numbers: list[int]) -> None:
+    reader = Reader(events=[json.dumps(one).encode() for one in PEOPLE])
+    assert sorted(one["log_id"] for one in reader.ask(q=q)) == [PEOPLE[number]["log_id"] for number in numbers]
+
+
+def test_a_private_cloud_searches_by_user_and_application_and_parts_of_them() -> None:
+    reader = Reader(events=[json.dumps(one).encode() for one in PEOPLE], plan="private_cloud")
+    assert [one["type"] for one in reader.ask(q="user:an")] == ["fp"]
+    assert [one["type"] for one in reader.ask(q='application:"jane"')] == []
+    assert [one["type"] for one in reader.ask(q="application:jane")] == ["f"]
+
+
+def test_the_dates_of_a_query_only_spare_it_looks() -> None:
+    reader = Reader(count=2_000, history_secs=60)
+    low, high = "2026-11-20T11:59:20.000Z", "2026-11-20T11:59:40.000Z"
+    dates = [json.loads(raw)["date"] for _, raw in reader.tenant.issued() if json.loads(raw)["type"] == "s"]
+    found = [
+        one["date"]
+        for page in range(10)
+        for one in reader.ask(q=f"type:s AND date:[{low} TO {high}}}", per_page="100", page=str(page), sort="date:1")
+    ]
+    assert found == sorted(date for date in dates if low <= date < high)
+    assert found
+
+
+@pytest.mark.parametrize("field", ["type", "user_name", "details", "date"])
+def test_results_are_sorted_by_any_of_the_thirteen_fields(field: str) -> None:
+    reader = Reader(count=60)
+    up, down = (
+        [json.dumps(one.get(field)) for one in reader.ask(sort=f"{field}:{way}", per_page="100")] for way in (1, -1)
+    )
+    assert up == list(reversed(down))
+    assert len(set(up)) > 1
+
+
+def test_totals_make_an_object_of_the_array_and_count_the_page_alone() -> None:
+    reader = Reader(count=130)
+    found: Any = reader.ask(include_totals="true", page="1", per_page="100")
+    assert (found["start"], found["limit"], found["length"], found["total"]) == (100, 100, 30, 30)
+    assert len(found["logs"]) == 30
+    assert isinstance(reader.ask(include_totals="true"), list)
+    before: Any = Reader(count=130, totals_of_all=True).ask(include_totals="true", page="0", per_page="1")
+    assert (before["length"], before["total"]) == (1, 130)
+
+
+def test_a_users_events_come_in_pages_only_where_per_page_says_so_and_their_link_is_plain_http() -> None:
+    names = ("auth0|1", "auth0|2", 'x"/y')
+    events = [
+        json.dumps({"log_id": synthetic(NOW - number), "user_id": names[number % 3]}).encode() for number in range(450)
+    ]
+    reader = Reader(events=events)
+
+    def of(user: str, **query: str) -> Answer:
+        return reader.answer(f"/api/v2/users/{user}/logs", **query)
+
+    ids = [log_id for log_id, _ in reader.tenant.issued()][::-1]
+    for user, first in zip(names, range(3), strict=True):
+        page = json.loads(of(user, per_page="40", page="1").body)
+        assert [one["log_id"] for one in page] == ids[first::3][40:80]
+    assert len(json.loads(of("auth0|1", page="1").body)) == 100
+    assert json.loads(of("auth0|1", page="1").body)[0]["log_id"] == ids[0]
+    assert "Link" not in of("auth0|1", page="1").headers
+    assert of("auth0|1", per_page="40", page="0").headers["Link"] == (
+        '<http://127.0.0.1:8/api/v2/users/auth0%7C1/logs?per_page=40&page=0>; rel="first", '
+        '<http://127.0.0.1:8/api/v2/users/auth0%7C1/logs?per_page=40&page=3>; rel="last"'
+    )
+    assert json.loads(of("nobody", per_page="2").body) == []
+    assert [of("auth0|1", per_page="100", page=page).status for page in ("9", "10")] == [200, 400]
+    assert of("auth0|1", per_page="9", sort="log_id:1").status == 400
+    # fields and include_fields belong to the search alone.
+    assert "user_id" in json.loads(of("auth0|1", per_page="1", fields="date").body)[0]
+
+
+def test_a_request_that_is_too_long_is_414() -> None:
+    reader = Reader()
+    asked = Asked("GET", "/api/v2/logs", {}, {}, NOW, target_bytes=8_001)
+    assert reader.tenant.answer(asked).status == 414
 
 
 def test_fields_answer_the_id_and_their_opposite_drops_nearly_everything() -> None:
