@@ -17,8 +17,8 @@ from shipper.archive.recover import Resume, newest_ids
 from shipper.journal import JournalBrokenError, Settled, UnknownNameError
 from shipper.journal.files import synchronise
 from shipper.journal.sqlite import FILE, SqliteJournal
-from shipper.sources.chain import Checkpoint
-from shipper.sources.start import embedded_time, synthetic_id
+from shipper.sources.kinds import places_of
+from shipper.sources.start import embedded_time
 
 SETTLED = "settled.json"
 FORGOTTEN = "forgotten"
@@ -147,7 +147,7 @@ async def begin_behind(
         handle, _ = await journal.source(name, sources[name])
         # The lane first: a source that has begun is never begun again.
         await journal.lane(name, sink, f"id:{place.after}" if place.after else f"time:{place.since_ms}")
-        await handle.begin("recovered", Checkpoint(synthetic_id(since)).encode(), since)
+        await handle.begin("recovered", places_of(sources[name]).at_time(since).checkpoint, since)
         await journal.audit("shipper", f"recover {name} from sink {sink}: behind {place.after}")
 
 

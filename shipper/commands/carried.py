@@ -1,6 +1,6 @@
 """The file that carries checkpoints to another host. Pure.
 
-What it says is checked as anything that others may have written: of a checkpoint only its log_id is taken, so that no
+What it says is checked as anything that others may have written: of a checkpoint only its place is taken, so that no
 file makes a source request something else.
 """
 
@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from shipper.sources.chain import Checkpoint
-from shipper.sources.start import embedded_time, is_log_id
+from shipper.sources.kinds import places_of
+from shipper.sources.places import Place
 
 VERSION = 1
 
@@ -33,12 +33,12 @@ class Cargo(msgspec.Struct, forbid_unknown_fields=True):
     sources: list[Carried]
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a tenant's source is to resume. last: the log_id behind which; horizon: up to then all was held."""
+class Resume(msgspec.Struct, frozen=True):
+    """Where a tenant's source is to resume. horizon: up to then all was held."""
 
     source: str
     tenant: str
-    last: str
+    place: Place
     horizon: int
 
 
@@ -52,7 +52,7 @@ def exported(sources: Sequence[Mapping[str, Any]]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(Cargo(VERSION, carried)), indent=2) + b"\n"
 
 
-def imported(data: bytes) -> list[Place]:
+def imported(data: bytes) -> list[Resume]:
     """The places that the file names. Raises ValueError that says what is wrong with it."""
     cargo = msgspec.json.decode(data, type=Cargo)
     if cargo.version != VERSION:
@@ -61,10 +61,12 @@ def imported(data: bytes) -> list[Place]:
         raise ValueError("names no source")
     places = []
     for one in cargo.sources:
-        last = Checkpoint.decode(one.checkpoint.encode()).last
-        if not is_log_id(last):
-            raise ValueError(f"the checkpoint of {one.source} is no log_id")
-        places.append(Place(one.source, one.tenant, last, one.horizon or embedded_time(last) or 0))
+        try:
+            kind = places_of(one.tenant)
+            place = kind.at(kind.shown(one.checkpoint.encode()))
+        except ValueError as error:
+            raise ValueError(f"the checkpoint of {one.source} {error}") from None
+        places.append(Resume(one.source, one.tenant, place, one.horizon or place.since_ms or 0))
     for names in ([place.source for place in places], [place.tenant for place in places]):
         if len(set(names)) < len(names):
             raise ValueError("names a source or a tenant twice")

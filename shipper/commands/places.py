@@ -10,7 +10,7 @@ from shipper.commands import config_option, fail, own_settings_of, run_async, wh
 from shipper.exit_status import OK, USAGE
 
 if TYPE_CHECKING:
-    from shipper.commands.carried import Place
+    from shipper.commands.carried import Resume
     from shipper.config import Settings
 
 NOT_STARTED = "not started"
@@ -40,18 +40,20 @@ async def _show(settings: "Settings") -> int:
     table = Table("source", "tenant", "resumes behind", "all held up to", "events stored")
     for source in sources:
         horizon = moment(source["horizon"]) if source["horizon"] else "unknown"
-        table.add_row(source["source"], source["tenant"], _last(source), horizon, str(source["stored"]))
+        table.add_row(source["source"], source["tenant"], _resumes(source), horizon, str(source["stored"]))
     console().print(table)
     return OK
 
 
-def _last(source: Mapping[str, Any]) -> str:
-    """The log_id behind which a source resumes."""
+def _resumes(source: Mapping[str, Any]) -> str:
+    """The place behind which, or at which, a source resumes."""
     from base64 import b64decode
 
-    from shipper.sources.chain import Checkpoint
+    from shipper.sources.kinds import places_of
 
-    return Checkpoint.decode(b64decode(source["checkpoint"])).last if source["checkpoint"] else NOT_STARTED
+    if not source["checkpoint"]:
+        return NOT_STARTED
+    return places_of(source["tenant"]).shown(b64decode(source["checkpoint"]))
 
 
 @checkpoint.command("set")
@@ -64,49 +66,36 @@ def set_(source: str, place: str, config_file: Path | None, *, yes: bool) -> Non
 
     Going back repeats events, going forward steps over some for good; either way it is kept in the audit list.
     """
-    log_id = _position(place)
     if not yes:
         fail(USAGE, "this steps over events, or repeats them: say --yes")
     settings = own_settings_of(config_file)
-    run_async(lambda: _set(settings, source, log_id))
+    run_async(lambda: _set(settings, source, place))
 
 
-def _position(place: str) -> str:
-    from datetime import datetime
-
-    from shipper.sources.start import check_start, is_log_id, synthetic_id
-
-    if is_log_id(place):
-        return place
-    try:
-        moment = datetime.fromisoformat(check_start(place))
-    except ValueError:  # "earliest" and "latest" are no places either
-        fail(
-            USAGE,
-            f"{place[:80]!r} is no log_id (56 digits, or 24 hexadecimal ones), and no time with its zone, "
-            "like 2026-11-01T00:00:00Z",
-        )
-    return synthetic_id(int(moment.timestamp() * 1000))
-
-
-async def _set(settings: "Settings", source: str, log_id: str) -> int:
+async def _set(settings: "Settings", source: str, text: str) -> int:
     from shipper.ask import operator
-    from shipper.sources.chain import Checkpoint
-    from shipper.sources.start import embedded_time
+    from shipper.journal import UnknownNameError
+    from shipper.sources.kinds import places_of
 
     async with operator(settings) as ask:
-        found = {known["source"]: _last(known) for known in await ask("checkpoints", {})}
-        before = found.get(source, NOT_STARTED)
-        audit = f"checkpoint set {source} from {before} to {log_id}"
+        found = {known["source"]: known for known in await ask("checkpoints", {})}
+        if source not in found:
+            known = ", ".join(found) or "none"
+            raise UnknownNameError("operator", f"the journal knows no source {source[:40]!r} (it knows: {known})")
+        before = _resumes(found[source])
+        try:
+            place = places_of(found[source]["tenant"]).at(text)
+        except ValueError as error:
+            raise UnknownNameError("operator", f"{text[:80]!r} is {error}") from None
         question = {
             "source": source,
-            "checkpoint": Checkpoint(log_id).encode().decode(),
-            "since_ms": embedded_time(log_id),
-            "audit": audit,
+            "checkpoint": place.checkpoint.decode(),
+            "since_ms": place.since_ms,
+            "audit": f"checkpoint set {source} from {before} to {place.shown}",
             "who": who(),
         }
         await ask("checkpoint.set", question)
-    click.echo(f"{source} resumes behind {log_id} (before: {before})")
+    click.echo(f"{source} resumes behind {place.shown} (before: {before})")
     return OK
 
 
@@ -155,27 +144,27 @@ def import_(file: Path, config_file: Path | None, *, yes: bool) -> None:
     run_async(lambda: _import(settings, places))
 
 
-async def _import(settings: "Settings", places: "list[Place]") -> int:
+async def _import(settings: "Settings", places: "list[Resume]") -> int:
     from shipper.ask import operator
-    from shipper.sources.chain import Checkpoint
 
     async with operator(settings, make=True) as ask:
         known = {source["tenant"]: source for source in await ask("checkpoints", {})}
         carried, lines = [], []
-        for place in places:
-            at = known.get(place.tenant)
-            name, before = (at["source"], _last(at)) if at else (place.source, NOT_STARTED)
+        for resume in places:
+            at = known.get(resume.tenant)
+            name, before = (at["source"], _resumes(at)) if at else (resume.source, NOT_STARTED)
+            place = resume.place
             carried.append(
                 {
                     "source": name,
-                    "tenant": place.tenant,
-                    "checkpoint": Checkpoint(place.last).encode().decode(),
-                    "start": place.last,
-                    "horizon": place.horizon,
-                    "audit": f"checkpoint import {name} from {before} to {place.last}",
+                    "tenant": resume.tenant,
+                    "checkpoint": place.checkpoint.decode(),
+                    "start": place.shown,
+                    "horizon": resume.horizon,
+                    "audit": f"checkpoint import {name} from {before} to {place.shown}",
                 }
             )
-            lines.append(f"{name} ({place.tenant}) resumes behind {place.last} (before: {before})")
+            lines.append(f"{name} ({resume.tenant}) resumes behind {place.shown} (before: {before})")
         await ask("checkpoint.import", {"sources": carried, "who": who()})
     for line in lines:
         click.echo(line)

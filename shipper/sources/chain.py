@@ -12,7 +12,8 @@ import msgspec
 
 from shipper.event import Event
 from shipper.sources.link import next_link
-from shipper.sources.start import embedded_time, is_log_id
+from shipper.sources.places import Place
+from shipper.sources.start import embedded_time, is_log_id, synthetic_id, time_in
 
 PATH = "/api/v2/logs"
 TAKE = 100
@@ -71,6 +72,33 @@ class Checkpoint(msgspec.Struct, frozen=True):
     def before(self, other: "Checkpoint") -> bool:
         """Whether this is surely an earlier place in the chain: positions of one length compare as text."""
         return len(self.last) == len(other.last) and self.last < other.last
+
+
+class ChainPlaces:
+    """A checkpoint of the chain as people write it: the log_id behind which, or a time from which on."""
+
+    def shown(self, checkpoint: bytes) -> str:
+        """The log_id. Raises ValueError where it is no checkpoint of ours."""
+        last = Checkpoint.decode(checkpoint).last
+        if not is_log_id(last):
+            raise ValueError("is no log_id")
+        return last
+
+    def at(self, text: str) -> Place:
+        """Raises ValueError where this is neither a log_id nor a time with its zone."""
+        if is_log_id(text):
+            return Place(Checkpoint(text).encode(), text, embedded_time(text))
+        try:
+            return self.at_time(time_in(text))
+        except ValueError:
+            raise ValueError(
+                "no log_id (56 digits, or 24 hexadecimal ones), and no time with its zone, like 2026-11-01T00:00:00Z"
+            ) from None
+
+    def at_time(self, at_ms: int) -> Place:
+        """Before everything that was indexed at this moment or later (milliseconds since 1970 UTC)."""
+        position = synthetic_id(at_ms)
+        return Place(Checkpoint(position).encode(), position, embedded_time(position))
 
 
 def from_of(link: str) -> str:

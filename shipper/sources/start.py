@@ -15,21 +15,32 @@ FIRST_YEAR, LAST_YEAR = 1970, 9998
 _LATEST_MS = 253_402_300_799_000
 
 
-def check_start(value: str) -> str:
-    """The setting itself, once it is known to be understood. Raises ValueError with what is wrong."""
-    if value in ("earliest", "latest") or _LOG_ID.fullmatch(value):
+def check_start(value: str, *, log_ids: bool = True) -> str:
+    """The setting itself, once it is known to be understood. Raises ValueError with what is wrong.
+
+    log_ids: whether the source's ids have an order, so that one of them can be a place to start behind.
+    """
+    if value in ("earliest", "latest") or (log_ids and _LOG_ID.fullmatch(value)):
         return value
     try:
-        moment = datetime.fromisoformat(value)
+        datetime.fromisoformat(value)
     except ValueError:
-        raise ValueError(
-            'must be "earliest", "latest", a time like 2026-11-01T00:00:00Z, or a log_id of 56 digits'
-        ) from None
+        choice = '"earliest", "latest", a time like 2026-11-01T00:00:00Z, or a log_id of 56 digits'
+        if not log_ids:
+            choice = '"earliest", "latest", or a time like 2026-11-01T00:00:00Z'
+        raise ValueError(f"must be {choice}") from None
+    time_in(value)
+    return value
+
+
+def time_in(text: str) -> int:
+    """Milliseconds since 1970 UTC of a time that says its zone. Raises ValueError with what is wrong."""
+    moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("must say its time zone: add Z for UTC, or an offset like +01:00")
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
         raise ValueError(f"must be a time from {FIRST_YEAR} to {LAST_YEAR}")
-    return value
+    return int(moment.timestamp() * 1000)
 
 
 EARLIEST = "900" + "19700101000000" + "0" * 39

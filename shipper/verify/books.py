@@ -64,17 +64,26 @@ def books_of(ledger: Mapping[str, Any], place: Mapping[str, Any], sink: str) -> 
         settled=merged(outcomes.get(outcome, {}) for outcome in SETTLED),
         began=min(stored, default=None),
         horizon=place.get("horizon"),
-        began_ms=begins_at(place.get("start") or "earliest", stored[min(stored)].first if stored else ""),
+        began_ms=begins_at(place.get("start") or "earliest", stored),
         waits=lane.get("lag", 1) > 0,
     )
 
 
-def begins_at(start: str, first: str) -> int:
-    """The time (ms) from which on a source was read. start: the setting. first: the first id in the ledger, or ""."""
+def begins_at(start: str, stored: Hours) -> int:
+    """The time (ms) from which on a source was read. start: the setting, or the journal's word for another beginning.
+
+    Where neither tells it: the first event's, or the end of its hour where its id holds no time.
+    """
     if start == "earliest":
         return 0
     if is_log_id(start):
         return embedded_time(start) or 0
-    if start != "latest":
+    try:
         return int(datetime.fromisoformat(start).timestamp() * 1000)
-    return embedded_time(first) or 0
+    except ValueError:
+        pass
+    if not stored:
+        return 0
+    hour = min(stored)
+    first = embedded_time(stored[hour].first)
+    return (hour + 1) * HOUR_MS if first is None else first

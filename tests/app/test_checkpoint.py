@@ -162,5 +162,5 @@ def test_a_file_that_is_none_of_ours_is_not_imported(file: Any) -> None:
 def test_no_file_makes_a_source_request_anything_but_events_behind_a_log_id() -> None:
     link = "/api/v2/users?from=1&take=100"
     [place] = imported(json.dumps(carried(checkpoint={"last": LOG_ID, "link": link})).encode())
-    assert (place.last, place.horizon) == (LOG_ID, 1_700_000_000_000)
+    assert (place.place.shown, place.horizon) == (LOG_ID, 1_700_000_000_000)
     assert link not in str(place)
