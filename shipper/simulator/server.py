@@ -9,24 +9,28 @@ import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from aiohttp import web
 
 from shipper.simulator.answer import Answer, Asked
 from shipper.simulator.options import Options
+from shipper.simulator.served import Served
 from shipper.simulator.tenant import Tenant
 
-__all__ = ["Running", "main", "run", "serve"]
+__all__ = ["Running", "Serving", "main", "run", "serve"]
 
 _LINES_A_WRITE = 1_000
 _LONGEST_LINE = 1 << 16
 
 
-class Running:
+T = TypeVar("T", bound=Served)
+
+
+class Serving(Generic[T]):
     """A tenant that listens: `url` is its origin, without a slash at the end."""
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: T) -> None:
         self.tenant = tenant
         self.url = ""
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -87,6 +91,10 @@ class Running:
                 return web.Response(status=404)
 
 
+Running = Serving[Tenant]
+"""An Auth0 tenant that listens."""
+
+
 async def _send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     if answer.delay_secs:
         await asyncio.sleep(answer.delay_secs)
@@ -133,9 +141,9 @@ async def _lines(request: web.BaseRequest, lines: Iterable[bytes]) -> web.Stream
 
 
 @contextlib.asynccontextmanager
-async def serve(tenant: Tenant, tls: ssl.SSLContext | None = None) -> AsyncIterator[Running]:
+async def serve(tenant: T, tls: ssl.SSLContext | None = None) -> AsyncIterator[Serving[T]]:
     """Listen for `tenant` at its options' host and port while the block runs. Raises OSError if that fails."""
-    running = Running(tenant)
+    running = Serving(tenant)
     # A long request is the tenant's to refuse.
     server = web.Server(running.handle, access_log=None, max_line_size=_LONGEST_LINE)
     runner = web.ServerRunner(server, shutdown_timeout=0.05)
@@ -163,14 +171,13 @@ def main(**options: Any) -> None:
     run(Options(**options))
 
 
-async def _serve_until_stopped(tenant: Tenant) -> None:
+async def _serve_until_stopped(tenant: Served) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with serve(tenant) as running:
-        options = tenant.options
-        words = f"domain={options.domain} client_id={options.client_id} plan={options.plan}"
-        sys.stdout.write(f"tenant {running.url} {words} issued={tenant.count()} rate={options.rate:g}\n")
+        words = f"{tenant.described} issued={tenant.count()} rate={tenant.options.rate:g}"
+        sys.stdout.write(f"tenant {running.url} {words}\n")
         sys.stdout.flush()
         await stop.wait()

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import re
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from shipper.simulator.answer import Answer, Asked, Scripted, error
-from shipper.simulator.faults import Faults
+from shipper.simulator.answer import Answer, Asked, error
 from shipper.simulator.generated import Generated
 from shipper.simulator.given import Given, read_events
 from shipper.simulator.limits import PLANS, Bucket
 from shipper.simulator.options import Options
 from shipper.simulator.search import Search, Supply, bad_request
-from shipper.simulator.tokens import Tokens, expired
+from shipper.simulator.served import Served
+from shipper.simulator.tokens import Tokens
 
 __all__ = ["Tenant"]
 
@@ -31,19 +29,15 @@ LOGS = "/api/v2/logs"
 _USERS_LOGS = re.compile(r"/api/v2/users/(.+)/logs", re.DOTALL)
 TOKEN = "/oauth/token"  # noqa: S105 - a path
 _DAY_SECS = 86_400.0
-_REQUESTS_KEPT = 20_000
 _LONGEST_TARGET = 8_000
 """Bytes of path and query; the real limit is documented to be there, not where it lies."""
 _FROM = re.compile(r"[0-9A-Za-z_-]{2,128}")
 
 
-class Tenant:
-    """One tenant: its events, tokens and limits.
+class Tenant(Served):
+    """One tenant: its events, tokens and limits."""
 
-    For tests: `requests` is what came in (the last 10,000 at least); `script` holds answers for the next requests to
-    the logs endpoints (an `Answer`, or a callable that gets the `Asked` and may be async; None from it means: as
-    usual), `token_script` for those to the token endpoint.
-    """
+    TOKEN = TOKEN
 
     def __init__(
         self,
@@ -57,15 +51,10 @@ class Tenant:
 
         Raises ValueError for an option or an events file that can't work, OSError for a file that can't be read.
         """
-        self.options = replace(options or Options(), **changes)
-        self.requests: list[Asked] = []
-        self.script: list[Scripted] = []
-        self.token_script: list[Scripted] = []
-        self._clock = clock
+        super().__init__(replace(options or Options(), **changes), clock)
         started = self.now()
         self.tokens = Tokens(self.options)
         self.bucket = _bucket(self.options.plan, started)
-        self._faults = Faults(self.options.fault, self.options.seed)
         if events is None and self.options.events_file:
             events = read_events(Path(self.options.events_file))
         self._given: Given | None = None
@@ -78,23 +67,11 @@ class Tenant:
             totals_of_all=self.options.totals_of_all,
         )
 
-    def now(self) -> float:
-        """The tenant's own clock, in unix seconds."""
-        return self._clock() + self.options.skew_secs
-
     def add(self, raw: bytes) -> None:
         """Append one event to a tenant of given events. Raises TypeError where events are made."""
         if self._given is None:
             raise TypeError("this tenant makes its events itself: start it with events=[...]")
         self._given.add(raw)
-
-    def revoke_tokens(self) -> None:
-        """Every token handed out so far is answered as expired from here on."""
-        self.tokens.revoke()
-
-    def issue_token(self) -> str:
-        """A valid token, without a request."""
-        return self.tokens.issue(self.now())
 
     def count(self) -> int:
         """How many events the tenant has issued so far, whether they are still retained or not."""
@@ -109,51 +86,17 @@ class Tenant:
         """The positions alone."""
         return (self._supply.position(index) for index in range(self.count()))
 
-    def record(self, asked: Asked) -> None:
-        """Keep a request for `requests`."""
-        self.requests.append(asked)
-        if len(self.requests) > _REQUESTS_KEPT:
-            del self.requests[: _REQUESTS_KEPT // 2]
+    @property
+    def described(self) -> str:
+        """In some words, for the line that says where it listens."""
+        options = self.options
+        return f"domain={options.domain} client_id={options.client_id} plan={options.plan}"
 
-    def scripted(self, asked: Asked) -> Scripted | None:
-        """Take the next scripted answer, if there is one for this endpoint."""
-        script = self.script if _is_logs(asked.path) else self.token_script if asked.path == TOKEN else []
-        return script.pop(0) if script else None
+    def _is_logs(self, path: str) -> bool:
+        return path == LOGS or path.startswith(f"{LOGS}/") or _USERS_LOGS.fullmatch(path) is not None
 
-    def answer(self, asked: Asked) -> Answer:
-        """What the tenant answers to one request, faults included."""
-        if asked.path == TOKEN:
-            answer = _only("POST", asked) or self.tokens.answer(asked)
-        elif _is_logs(asked.path):
-            answer = _only("GET", asked) or self._disturbed(asked)
-            answer = replace(answer, delay_secs=answer.delay_secs + self.options.latency_secs)
-        else:
-            answer = error(404, "Not Found", "Not Found")
-        return self._finished(answer, asked)
-
-    def _disturbed(self, asked: Asked) -> Answer:
-        match self._faults.draw():
-            case None:
-                return self._logs(asked)
-            case "reset":
-                return Answer(cut_after=-1)
-            case "html":
-                page = b"<!doctype html><html><head><title>One moment</title></head><body>Please wait</body></html>"
-                return Answer(200, {"Content-Type": "text/html"}, page)
-            case "cut":
-                answer = self._logs(asked)
-                return replace(answer, cut_after=len(answer.body) // 2)
-            case "truncated":
-                answer = self._logs(asked)
-                return replace(answer, body=answer.body[: len(answer.body) // 2])
-            case "slow":
-                return replace(self._logs(asked), delay_secs=self.options.slow_secs)
-            case "401":
-                return expired()
-            case "429":
-                return _too_many({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(asked.at) + 1)})
-            case status:
-                return error(int(status), "Error", "An error of the simulator's own")
+    def _throttled(self, asked: Asked) -> Answer:
+        return _too_many({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(asked.at) + 1)})
 
     def _logs(self, asked: Asked) -> Answer:
         if asked.target_bytes > _LONGEST_TARGET:
@@ -229,17 +172,6 @@ class Tenant:
             return configured
         return f"https://{configured}" if configured else f"http://{headers.get('Host', '')}"
 
-    def _finished(self, answer: Answer, asked: Asked) -> Answer:
-        headers = {**answer.headers, "Date": formatdate(asked.at, usegmt=True)}
-        body = answer.body
-        # An answer that will be torn down stays plain, so that the place of the cut is the one that was meant.
-        wanted = self.options.gzip and answer.cut_after is None and len(body) > 200
-        if wanted and "gzip" in asked.headers.get("Accept-Encoding", ""):
-            packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-            body = packer.compress(body) + packer.flush()
-            headers["Content-Encoding"] = "gzip"
-        return replace(answer, headers=headers, body=body)
-
 
 def _bucket(plan: str, now: float) -> Bucket | None:
     if plan == "none":
@@ -247,14 +179,6 @@ def _bucket(plan: str, now: float) -> Bucket | None:
     if plan not in PLANS:
         raise ValueError(f"unknown plan {plan!r}; known: none, {', '.join(PLANS)}")
     return Bucket(*PLANS[plan], now)
-
-
-def _is_logs(path: str) -> bool:
-    return path == LOGS or path.startswith(f"{LOGS}/") or _USERS_LOGS.fullmatch(path) is not None
-
-
-def _only(method: str, asked: Asked) -> Answer | None:
-    return None if asked.method == method else error(405, "Method Not Allowed", f"Use {method}", "", {"Allow": method})
 
 
 def _too_many(limits: Mapping[str, str]) -> Answer:
