@@ -15,13 +15,20 @@ if TYPE_CHECKING:
 
     from shipper.config import Settings
 
+ALIVE_WITHIN_SECS = 8.0
+"""The daemon gives its journal 5 s to answer; health checks wait 10 s for us."""
+
 
 @click.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="The whole status as JSON.")
-def status(config_file: Path | None, *, as_json: bool) -> None:
+@click.option("--alive", is_flag=True, help="Only whether the daemon answers, however its lanes are doing.")
+def status(config_file: Path | None, *, as_json: bool, alive: bool) -> None:
     """How the running daemon is doing; 1 when something is wrong."""
-    raise SystemExit(_status(own_settings_of(config_file, say=not as_json), as_json=as_json))
+    settings = own_settings_of(config_file, say=not (as_json or alive))
+    if alive:
+        run_async(lambda: _alive(settings))
+    raise SystemExit(_status(settings, as_json=as_json))
 
 
 def _status(settings: "Settings", *, as_json: bool) -> int:
@@ -46,6 +53,24 @@ def _status(settings: "Settings", *, as_json: bool) -> int:
         _print_remarks(out, found)
         _print_troubles(out, wrong)
     return UNDONE if wrong else OK
+
+
+async def _alive(settings: "Settings") -> int:
+    """What a liveness probe asks, over the operator's socket: that is there whatever admin.listen says."""
+    from shipper.ask import UnixConnection, listens, socket_of
+
+    path = socket_of(settings)
+    if not listens(path):
+        return _no_daemon(settings)
+    connection = UnixConnection(path)
+    connection.timeout = ALIVE_WITHIN_SECS
+    try:
+        _answer(connection, "/-/healthy")
+    except (OSError, HTTPException, ValueError) as error:
+        words = error if isinstance(error, ValueError) else f"no answer ({type(error).__name__})"
+        click.echo(f"shipper: the daemon of {settings.state_dir} does not live: {words}", err=True)
+        return UNDONE
+    return OK
 
 
 def _no_daemon(settings: "Settings") -> int:
@@ -121,14 +146,19 @@ def _asked(settings: "Settings") -> Any:
 def _got(connection: HTTPConnection) -> Any:
     import json
 
+    return json.loads(_answer(connection, "/api/status"))
+
+
+def _answer(connection: HTTPConnection, path: str) -> bytes:
+    """The answer's body. Raises OSError, HTTPException, ValueError where it is not 200."""
     try:
-        connection.request("GET", "/api/status")
+        connection.request("GET", path)
         answer = connection.getresponse()
         if answer.status == HTTPStatus.FORBIDDEN:
             raise PermissionError
         if answer.status != HTTPStatus.OK:
             raise ValueError(f"HTTP {answer.status}")
-        return json.loads(answer.read())
+        return answer.read()
     finally:
         connection.close()
 

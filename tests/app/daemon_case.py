@@ -19,7 +19,7 @@ from shipper.simulator.server import Running
 SECRETS = {"client_secret": "canary-client-secret", "token": "canary-hec-token"}
 SUCCESS = Reply(200, b'{"text":"Success","code":0}')
 WITHIN_SECS = 30.0
-STARTED: list["subprocess.Popen[bytes]"] = []
+STARTED: list["subprocess.Popen[Any]"] = []
 """Every process of a test, for the fixture that leaves none behind."""
 
 

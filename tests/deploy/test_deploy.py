@@ -15,23 +15,6 @@ DEPLOY = ROOT / "deploy"
 METRICS = {line.split()[0] for line in (ROOT / "tests/app/golden/metrics.txt").read_text().splitlines()}
 
 
-# -- container ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_dockerfile_passes_its_linter() -> None:
-    run(tool("hadolint"), str(DEPLOY / "container/Dockerfile"))
-
-
-def test_every_file_that_the_image_copies_is_there_and_not_ignored() -> None:
-    text = (DEPLOY / "container/Dockerfile").read_text()
-    kept = {
-        line[1:].removesuffix("/**") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"
-    }
-    copied = [name for line in re.findall(r"^COPY (?!--from)(.*)", text, re.MULTILINE) for name in line.split()[:-1]]
-    assert set(copied) <= kept
-    assert [name for name in copied if not (ROOT / name).exists()] == []
-
-
 # -- Kubernetes --------------------------------------------------------------------------------------------------------
 
 
