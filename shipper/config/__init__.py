@@ -46,6 +46,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'shipper.config' has no attribute {name!r}")
-    value = getattr(import_module(f"shipper.config.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    home = import_module(f"shipper.config.{_HOMES[name]}")
+    # The import has just put the module itself here under its own name, which may be that of a function in it.
+    globals().update({other: getattr(home, other) for other, at in _HOMES.items() if at == _HOMES[name]})
+    return globals()[name]

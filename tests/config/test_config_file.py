@@ -1,5 +1,7 @@
 """Which file is read, and what is said about a file that can't be."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,9 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
     settings = Case(tmp_path).load(WORKING)
     with pytest.raises(ValueError, match="frozen"):
         settings.shutdown_secs = 1
+
+
+def test_load_is_a_function_whichever_name_of_its_module_is_used_first() -> None:
+    script = "from shipper.config import choose_file, load; load(None, {})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env={"PATH": ""})
+    assert "ConfigError" in done.stderr
