@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Unavailable,
         check_url,
     )
+    from shipper.tls import tls_trouble
 
 _HOMES = {
     "Answer": "shipper.http",
@@ -52,6 +53,7 @@ _HOMES = {
     "rename_member": "shipper.shape.members",
     "replace_member": "shipper.shape.members",
     "retry_after_secs": "shipper.retry",
+    "tls_trouble": "shipper.tls",
 }
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "rename_member",
     "replace_member",
     "retry_after_secs",
+    "tls_trouble",
 ]
 
 

@@ -7,10 +7,8 @@ steps and refused beyond its limit, and nothing is followed anywhere.
 import asyncio
 import io
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
@@ -20,11 +18,12 @@ import msgspec
 from isal import isal_zlib
 from isal.igzip_lib import IsalError as _IsalError
 from multidict import CIMultiDictProxy
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from yarl import URL
 
 from shipper.reasons import Reason
+from shipper.tls import Tls, tls_trouble
 
 # The stub declares an instance where the library has a class.
 IsalError = cast("type[Exception]", _IsalError)
@@ -35,37 +34,6 @@ LARGE_BODY_BYTES = 1 << 20
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MAX_HEADER_BYTES = 32 * 1024
 """Of one header: a longer Link than is ever followed must not make its page unreadable."""
-
-
-class Tls(BaseModel):
-    """How connections are trusted. `ca_file` is added to the system's authorities."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """TLS 1.2 or newer, certificates and host names always checked. Raises OSError for files it can't use."""
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.ca_file is not None:
-            context.load_verify_locations(cafile=self.ca_file)
-        if self.cert_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file)
-        return context
-
-    def files(self) -> list[tuple[int, int, int] | None]:
-        """What tells the present files from others under the same names; None for one that can't be looked at."""
-        found: list[tuple[int, int, int] | None] = []
-        for path in (self.ca_file, self.cert_file, self.key_file):
-            try:
-                stat = path.stat() if path is not None else None
-            except OSError:
-                stat = None
-            found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino) if stat is not None else None)
-        return found
 
 
 class Proxy(str):
@@ -264,9 +232,6 @@ class _Inflate:
 
 
 _CAUSES: tuple[tuple[type[BaseException], Reason, str], ...] = (
-    (aiohttp.ClientConnectorCertificateError, "tls", "the certificate is not trusted"),
-    (aiohttp.ClientConnectorSSLError, "tls", "the TLS handshake failed"),
-    (ssl.SSLError, "tls", "the TLS connection failed"),
     (aiohttp.ClientConnectorDNSError, "unreachable", "the name can't be resolved"),
     (aiohttp.ClientProxyConnectionError, "unreachable", "the proxy can't be reached"),
     (aiohttp.ClientHttpProxyError, "unreachable", "the proxy refused the connection"),
@@ -284,12 +249,12 @@ _CAUSES: tuple[tuple[type[BaseException], Reason, str], ...] = (
 def _by_cause(error: BaseException, host: str, *, proxied: bool) -> HttpError:
     if isinstance(error, HttpError):
         return error
-    # An alert behind the handshake, as for a missing client certificate in TLS 1.3, comes as a lost connection.
-    if isinstance(error.__cause__, ssl.SSLError) and not isinstance(error, aiohttp.ClientConnectorError):
-        error = error.__cause__
     if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
         return HttpError("auth", f"{host}: the proxy wants a user name and password, or others (HTTP 407)")
     way = f" {_way(proxied=True)}" if proxied else ""
+    # Also behind the handshake: in TLS 1.3 a missing client certificate is told after it, as a lost connection.
+    if (trouble := tls_trouble(error)) is not None:
+        return HttpError("tls", f"{host}{way}: {trouble}")
     for kind, reason, text in _CAUSES:
         if isinstance(error, kind):
             return HttpError(reason, f"{host}: {text}{'' if 'proxy' in text else way}{_cause(error)}")
@@ -301,12 +266,10 @@ def _way(*, proxied: bool) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """The system's own word for it, which names no content: an errno's text or OpenSSL's verdict."""
+    """The system's own word for it, which names no content: an errno's text."""
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f" (HTTP {error.status})"
-    inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        return f" ({inner.verify_message})"
+    inner = getattr(error, "os_error", None) or error
     if isinstance(inner, OSError) and inner.strerror:
         return f" ({inner.strerror[:100]})"
     return ""

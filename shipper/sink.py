@@ -27,11 +27,12 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from shipper.event import Batch
-from shipper.http import LOOPBACK, Answer, HttpClient, HttpError, Proxy, Tls, proxy_for, reason_of_status
+from shipper.http import LOOPBACK, Answer, HttpClient, HttpError, Proxy, proxy_for, reason_of_status
 from shipper.reasons import Reason
 from shipper.retry import retry_after_secs
 from shipper.secret import Secret
 from shipper.shape import envelope
+from shipper.tls import Tls
 
 ENTRY_POINTS = "shipper.sinks"
 MAX_ANSWER_BYTES = 64 * 1024

@@ -38,6 +38,7 @@ from shipper import (
     rename_member,
     replace_member,
     retry_after_secs,
+    tls_trouble,
 )
 
 OLDEST_MS = (17 * 60 + 30) * 60_000
@@ -277,9 +278,11 @@ def _validate(host: str, key: str, proxy: str | None, tls: Any, limit: float) ->
             valid = AuthenticationApi(client).validate().valid
         except ApiException as error:
             if error.status not in (401, 403):
-                return f"HTTP {error.status}" if error.status else "the TLS connection failed"
+                return f"HTTP {error.status}" if error.status else tls_trouble(error) or "the connection was lost"
             valid = False
         except urllib3.exceptions.HTTPError as error:
+            if (trouble := tls_trouble(error)) is not None:
+                return trouble
             return f"no connection ({type(getattr(error, 'reason', None) or error).__name__})"
         except (ValueError, TypeError, AttributeError):
             return "its answer makes no sense"

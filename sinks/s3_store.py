@@ -12,7 +12,7 @@ import botocore.exceptions as failures
 from botocore.parsers import ResponseParserError
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from shipper import Answer, Batch, HttpSink, Reason, Rejected, SinkConfig, Unavailable
+from shipper import Answer, Batch, HttpSink, Reason, Rejected, SinkConfig, Unavailable, tls_trouble
 from sinks.s3_client import client_for
 
 MAX_PROBE_BYTES = 4096
@@ -53,7 +53,7 @@ _TOO_LARGE: Final = ("EntityTooLarge", "MaxMessageLengthExceeded")
 
 # The first class that fits decides, so special ones come before general ones.
 _CAUSES: Final[tuple[tuple[type[BaseException], Reason, str], ...]] = (
-    (failures.SSLError, "tls", "the TLS connection failed"),
+    (failures.SSLError, "unreachable", "the connection was lost"),
     (failures.ProxyConnectionError, "unreachable", "the proxy can't be reached"),
     (failures.ConnectTimeoutError, "timeout", "no connection in time"),
     (failures.ReadTimeoutError, "timeout", "no answer in time"),
@@ -224,6 +224,8 @@ def outcome_of(error: Exception, batch: Batch) -> Unavailable | Rejected:
     """What a failed call means. Raises errors again that are no failure of the store's or of the way there."""
     if isinstance(error, failures.ClientError):
         return _by_code(error, batch)
+    if isinstance(error, failures.BotoCoreError) and (trouble := tls_trouble(error)) is not None:
+        return Unavailable("tls", trouble)
     for kind, reason, text in _CAUSES:
         if isinstance(error, kind):
             return Unavailable(reason, f"{text} ({type(error).__name__})")

@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import threading
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,26 +18,37 @@ from urllib.parse import urlsplit
 import structlog
 from structlog.testing import LogCapture
 
-from shipper import Batch, Event, Origin, Unavailable
+from shipper import Batch, Event, Origin, Sink, Unavailable
 from shipper.metrics import Metrics
 from shipper.secret import Secret
 from shipper.sources.auth0_api import Auth0Api
 from shipper.sources.auth0_config import Auth0Config
 from shipper.sources.start import EARLIEST
 from shipper.sources.trouble import Trouble
+from sinks.datadog import Datadog
+from sinks.s3 import S3
 from sinks.splunk_hec import SplunkHec
 
 HOST = "destination.example"
 """Everything is served under this name, and on 127.0.0.1."""
 CLIENTS = ("page", "token", "hec")
+"""Of those that share our own way of doing HTTP, some that differ in what they do with it."""
+LIBRARIES = ("s3", "key")
+"""boto3, and Datadog's own client, which is asked whether the key is valid: HTTP and TLS of their own."""
 BEARER, CLIENT_SECRET, HEC_TOKEN = "c4n4ry-bearer", "c4n4ry-client-secret", "c4n4ry-hec-token"
+API_KEY = "c4n4ry-api-key"
 CREDENTIALS = tuple(word.encode() for word in (BEARER, CLIENT_SECRET, HEC_TOKEN))
 _HERE = f"DNS:{HOST},IP:127.0.0.1"
 
 
 def make_certificates(folder: Path) -> Path:
-    """An authority, and what it signed: `good`, `other` for another host, `old` that has expired, `client`."""
+    """An authority, and what it signed: `good`, `other` for another host, `old` that has expired, `client`.
+
+    `stranger` is good as well, and an authority of its own.
+    """
     _openssl(folder, "req", "-x509", *_new_key("authority"), "-days", "2", "-out", "authority.pem")
+    here = ["-addext", f"subjectAltName={_HERE}"]
+    _openssl(folder, "req", "-x509", *_new_key("stranger"), *here, "-days", "2", "-out", "stranger.pem")
     for name, alternative, days in (
         ("good", _HERE, "2"),
         ("other", "DNS:other.example", "2"),
@@ -77,7 +88,7 @@ def serving(
 
 
 class Site(ThreadingHTTPServer):
-    """A tenant and a Splunk in one, which takes every credential.
+    """A tenant, a Splunk, a Datadog and an S3 store in one, which takes every credential.
 
     With blocking sockets, since asyncio's servers hang up where others send an alert.
     """
@@ -135,15 +146,19 @@ class _Visit(BaseHTTPRequestHandler):
             self.server.closing.wait()
         answers: dict[str, object] = {
             "/oauth/token": {"access_token": BEARER, "expires_in": 86_400},
-            "/api/v2/logs": [],
+            "/api/v2/logs": [] if self.command == "GET" else {},
+            "/api/v1/validate": {"valid": True},
         }
-        body = json.dumps(answers.get(path, {"text": "Success", "code": 0})).encode()
-        self.send_response(200)
+        told = json.dumps(answers.get(path, {"text": "Success", "code": 0})).encode()
+        body = b"" if self.command == "PUT" else told
+        self.send_response(202 if (self.command, path) == ("POST", "/api/v2/logs") else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("ETag", '"made-up"')
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = _answer  # noqa: N815  the library's names
+    do_GET = do_POST = do_PUT = _answer  # noqa: N815  the library's names
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the library's name
         """Says nothing."""
@@ -243,10 +258,13 @@ async def proxy(password: str = "", tls: ssl.SSLContext | None = None) -> AsyncI
 async def ask(client: str, url: str, **settings: Any) -> tuple[str, str]:
     """One exchange of a client with the site: ("ok", ""), or reason and note. settings: proxy, tls, request."""
     try:
-        if client == "hec":
-            await _write(url, settings)
-        else:
+        if client in ("page", "token"):
             await _read(client, url, settings)
+        elif client == "key":
+            verdict = await Datadog(Datadog.Config(api_key=Secret(API_KEY), **settings)).key_verdict(url)
+            return ("ok", "") if verdict == "the key is valid" else ("tls", verdict)
+        else:
+            await _write(client, url, settings)
     except (Trouble, Unavailable) as error:
         return error.reason, error.note
     return "ok", ""
@@ -274,8 +292,13 @@ async def _read(client: str, url: str, settings: dict[str, Any]) -> None:
         await api.close()
 
 
-async def _write(url: str, settings: dict[str, Any]) -> None:
-    sink = SplunkHec(SplunkHec.Config(type="splunk_hec", url=url, token=Secret(HEC_TOKEN), **settings))
+async def _write(client: str, url: str, settings: dict[str, Any]) -> None:
+    sinks: dict[str, Callable[[], Sink]] = {
+        "hec": lambda: SplunkHec(SplunkHec.Config(url=url, token=Secret(HEC_TOKEN), **settings)),
+        "datadog": lambda: Datadog(Datadog.Config(url=url, api_key=Secret(API_KEY), **settings)),
+        "s3": lambda: S3(S3.Config(endpoint_url=url, bucket="logs", region="us-east-1", **settings)),
+    }
+    sink = sinks[client]()
     event = Event(id="9" * 56, time=0, date="", type="s", raw=b"{}")
     await sink.open()
     try:

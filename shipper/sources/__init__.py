@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shipper.http import Proxy, Tls
+from shipper.http import Proxy
+from shipper.tls import Tls
 
 
 class SourceRequest(BaseModel):

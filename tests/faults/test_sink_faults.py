@@ -31,11 +31,7 @@ CELLS = [
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_certificates(tmp_path_factory.mktemp("certificates"))
-    strangers = make_certificates(tmp_path_factory.mktemp("strangers"))
-    for ending in ("pem", "key"):
-        (strangers / f"good.{ending}").rename(folder / f"stranger.{ending}")
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module", autouse=True)
