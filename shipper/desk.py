@@ -112,6 +112,7 @@ class Desk:
                 "tenant": source.tenant,
                 "checkpoint": None if source.checkpoint is None else b64encode(source.checkpoint).decode(),
                 "start": source.start,
+                "began": source.began,
                 "horizon": source.horizon,
                 "stored": source.stored,
                 "lanes": {
@@ -212,7 +213,7 @@ class Desk:
         return {"source": stored, "lanes": lanes}
 
     async def _events(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        found, following, whole_from = await self._journal.events(
+        found, following, whole_from, trimmed = await self._journal.events(
             question["source"],
             question["since_ms"],
             question["until_ms"],
@@ -223,6 +224,7 @@ class Desk:
             "events": [{"number": number, **_event(event)} for number, event in found],
             "next": following,
             "whole_from_ms": whole_from,
+            "trimmed": trimmed,
         }
 
     async def _replayed(self, question: Mapping[str, Any]) -> dict[str, Any]:

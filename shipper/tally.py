@@ -47,6 +47,10 @@ class Tally(msgspec.Struct, frozen=True):
             raise ValueError(f"{self.events} events are fewer than {other.events}")
         return Tally(self.events - other.events, self.first, self.last, (self.sum - other.sum) % _MODULUS)
 
+    def times(self, often: int) -> "Tally":
+        """Each event so often."""
+        return Tally(self.events * often, self.first, self.last, self.sum * often % _MODULUS)
+
     def same(self, other: "Tally") -> bool:
         """Whether both stand for the same events, each as often."""
         return self.events == other.events and self.sum == other.sum

@@ -138,7 +138,8 @@ class SourceFigures(msgspec.Struct, frozen=True):
     stored: events ever stored. horizon: milliseconds since 1970 UTC up to which everything is held, None before the
     first answer. bytes: what its pages take. paused: why it must not poll: journal_full, where it uses its share of a
     full journal, or disk_full. gaps: how often its retention ran out before we came; last_gap: from when to when (ms)
-    the last time, and whether it may be empty.
+    the last time, and whether it may be empty. began: the time (ms) from which on everything was read, since its first
+    poll or since someone set its checkpoint; 0 for the very beginning.
     """
 
     name: str
@@ -152,6 +153,7 @@ class SourceFigures(msgspec.Struct, frozen=True):
     lanes: Mapping[str, LaneFigures]
     gaps: int = 0
     last_gap: tuple[int, int, bool] | None = None
+    began: int = 0
 
 
 class Settled(msgspec.Struct, frozen=True):

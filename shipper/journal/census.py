@@ -60,8 +60,10 @@ class Census:
         return Figures(sources, used, self._max_bytes, self._full, self._letters.bytes)
 
     def _figures_of(self, name: str, horizon: int | None) -> SourceFigures:
-        source, tenant, following, checkpoint, start, stored_horizon, size, gaps = self._db.rows(
-            "SELECT id, tenant, next, checkpoint, start, horizon, bytes, gaps FROM source WHERE name = ?", name
+        source, tenant, following, checkpoint, start, stored_horizon, size, gaps, began = self._db.rows(
+            "SELECT id, tenant, next, checkpoint, start, horizon, bytes, gaps, began_horizon FROM source"
+            " WHERE name = ?",
+            name,
         )[0]
         known = self._sources[name].horizon if name in self._sources else None
         latest = max((at for at in (stored_horizon, known, horizon) if at is not None), default=None)
@@ -77,6 +79,7 @@ class Census:
             lanes=self._lanes_of(source, following - 1),
             gaps=gaps,
             last_gap=self._last_gap(source) if gaps else None,
+            began=began,
         )
 
     def _last_gap(self, source: int) -> tuple[int, int, bool]:

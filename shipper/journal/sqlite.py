@@ -234,8 +234,10 @@ class SqliteJournal:
 
     async def events(
         self, source: str, since: int, until: int, after: int, limit: int
-    ) -> tuple[list[tuple[int, Event]], int | None, int | None]:
-        """Events of a time range (ms) behind a number, the number to go on behind, and from when on all are here."""
+    ) -> tuple[list[tuple[int, Event]], int | None, int | None, int]:
+        """Events of a time range (ms) behind a number, the number to go on behind, from when on all are here, and up to
+        which number they were let go of.
+        """
         return await self.run(self._store.events, source, since, until, after, limit)
 
     async def replayed(self, source: str, sink: str, events: int) -> None:

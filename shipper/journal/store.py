@@ -509,11 +509,11 @@ class Store:
 
     def events(
         self, name: str, since: int, until: int, after: int, limit: int
-    ) -> tuple[list[tuple[int, Event]], int | None, int | None]:
+    ) -> tuple[list[tuple[int, Event]], int | None, int | None, int]:
         """Events of a time range (ms) behind a number, while the journal has them.
 
-        Returns them with their numbers; the number to go on behind, None at the end; and the time from which on all
-        are here, None where none is.
+        Returns them with their numbers; the number to go on behind, None at the end; the time from which on all are
+        here, None where none is; and the number up to which they were let go of.
         """
         source = self._id(name)
         stored, trimmed = self._db.rows("SELECT next - 1, trimmed FROM source WHERE id = ?", source)[0]
@@ -532,7 +532,7 @@ class Store:
             if len(found) >= limit:
                 break
         whole_from = max([*oldest, *(time + 1 for time in self._pages.times_upto(source, trimmed))]) if oldest else None
-        return found, number if number < stored else None, whole_from
+        return found, number if number < stored else None, whole_from, trimmed
 
     def settled(self) -> list[Settled]:
         """For each source the place up to which every lane has settled everything, as far as it is known."""

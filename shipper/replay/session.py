@@ -134,13 +134,17 @@ def _told(order: Order, outcome: Outcome) -> int:
 
 @asynccontextmanager
 async def supplies_for(
-    settings: Settings, ask: Ask, source: str, sink: str, archive: str, page_secs: float
+    settings: Settings, ask: Ask, source: str, sink: str, archive: str, page_secs: float, *, in_ledger: bool = False
 ) -> AsyncIterator[list[Supply]]:
-    """Journal, source, archive, in this order, for what goes to a sink. archive: "" for none."""
+    """Journal, source, archive, in this order, for what goes to a sink. archive: "" for none.
+
+    in_ledger: only for events that the ledger speaks of; others may have been stepped over by a checkpoint that someone
+    set, and the journal does not have them.
+    """
     books = await read_books(ask, source, sink)
     config = source_named(settings, source)
     found: list[Supply] = [
-        JournalSupply(ask, source, books.stored, books.began_ms),
+        JournalSupply(ask, source, books.stored, books.began_ms if in_ledger else books.read_from_ms),
         SourceSupply(source, config, page_secs=page_secs),
     ]
     if not archive:

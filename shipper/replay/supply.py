@@ -27,6 +27,8 @@ PAGE_SECS = 0.5
 """Between two pages of the source: the live reader asks the same tenant."""
 PATIENCE_SECS = 60.0
 """So long may the source be in trouble before this ends."""
+AGAIN = "the same command takes what has them all now"
+LAST_MS = 253_402_300_799_000
 
 
 class SupplyError(Exception):
@@ -55,19 +57,21 @@ class Supply(Protocol):
 class JournalSupply:
     """The events that the journal still keeps.
 
-    stored: what the source ever brought, by hour. began_ms: the time from which on it was read.
+    stored: what the source ever brought, by hour. began_ms: the time from which on all of it was read.
     """
 
     using: Using = "journal"
 
     def __init__(self, ask: Ask, source: str, stored: Mapping[int, Tally], began_ms: int) -> None:
         self._ask, self._source, self._stored, self._began_ms = ask, source, stored, began_ms
+        self._trimmed: int | None = None
 
     async def lacks(self, since_ms: int, until_ms: int) -> str:
         """The journal keeps the newest events; which ones were there before them, the ledger tells."""
         if since_ms < self._began_ms:
             return f"{self._source} was read only from {moment(self._began_ms)} on"
         answer = await self._answer(since_ms, until_ms, 0, 1)
+        self._trimmed = answer["trimmed"]
         whole = answer["whole_from_ms"]
         whole = until_ms if whole is None else min(whole, until_ms)
         if whole <= since_ms or await self._nothing_gone(since_ms, whole):
@@ -87,10 +91,15 @@ class JournalSupply:
         return bool(found) and found[0]["id"] == self._stored[hour].first
 
     async def events(self, since_ms: int, until_ms: int, after: str = "") -> AsyncGenerator[Portion, None]:
-        """In the order of their numbers, which are the places."""
+        """In the order of their numbers, which are the places.
+
+        Raises SupplyError where it lets go of some meanwhile.
+        """
         number: int | None = int(after or 0)
         while number is not None:
             answer = await self._answer(since_ms, until_ms, number, AT_ONCE)
+            if self._trimmed is not None and answer["trimmed"] > max(number, self._trimmed):
+                raise SupplyError(f"the journal let go of events of {self._source} before they were read: {AGAIN}")
             found = answer["events"]
             if found:
                 events = [Event(e["id"], e["time"], e["date"], e["type"], b64decode(e["raw"])) for e in found]
@@ -117,6 +126,7 @@ class SourceSupply:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._name, self._config, self._page_secs, self._sleep, self._wall = name, config, page_secs, sleep, wall
+        self._whole = False
 
     @property
     def keeps_from_ms(self) -> int:
@@ -126,16 +136,25 @@ class SourceSupply:
     async def lacks(self, since_ms: int, until_ms: int) -> str:
         """Goes by `retention_days`: what is older may be gone."""
         del until_ms
-        if since_ms >= self.keeps_from_ms:
+        self._whole = since_ms >= self.keeps_from_ms
+        if self._whole:
             return ""
         return f"{self._name} keeps {self._config.retention_days:g} days: since {moment(self.keeps_from_ms)}"
 
     async def events(self, since_ms: int, until_ms: int, after: str = "") -> AsyncGenerator[Portion, None]:
-        """In the source's order. An event without a place of its own may come again."""
+        """In the source's order. An event without a place of its own may come again.
+
+        Raises SupplyError, also where what comes next may be gone since it was said that everything is there.
+        """
+        reached_ms = since_ms
         reread = kind_of(self._config).reread(self._name, since_ms, until_ms, after, _Silent())
         try:
             while not reread.done:
-                yield await self._next(reread)
+                portion = await self._next(reread)
+                if self._whole and reached_ms < self.keeps_from_ms:
+                    raise SupplyError(f"{self._name} may have let go of events before they were read: {AGAIN}")
+                reached_ms = max([reached_ms, *(event.time for event in portion.events)])
+                yield portion
                 if not reread.done:
                     await self._sleep(max(reread.pause_secs, self._page_secs))
         finally:
@@ -163,7 +182,7 @@ class _Silent:
 
 
 def moment(at_ms: int) -> str:
-    """A time (milliseconds since 1970 UTC) for a person."""
+    """A time (milliseconds since 1970 UTC) for a person; what no date holds, as the last one that is."""
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(min(at_ms, LAST_MS) / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -21,8 +21,9 @@ class Books(msgspec.Struct, frozen=True):
     stored: what the source brought. delivered: what this lane brought to its destination. settled: that, and what it
     passed over. began: the first hour that the ledger knows, None where it knows none. horizon: the time (ms) up to
     which the journal holds everything, None where it never read. began_ms: the time from which on the source was
-    read. waits: whether anything waits in the lane; where it
-    does not, what is not settled was before the lane's start, or given up.
+    read. read_from_ms: the time from which on nothing of it was stepped over, which a checkpoint that someone set may
+    have done. waits: whether anything waits in the lane; where it does not, what is not settled was before the lane's
+    start, or given up.
     """
 
     stored: Hours
@@ -31,6 +32,7 @@ class Books(msgspec.Struct, frozen=True):
     began: int | None
     horizon: int | None
     began_ms: int
+    read_from_ms: int = 0
     waits: bool = True
 
     def open(self, hour: int) -> bool:
@@ -58,21 +60,25 @@ def books_of(ledger: Mapping[str, Any], place: Mapping[str, Any], sink: str) -> 
     outcomes = {outcome: hours_in(rows) for outcome, rows in ledger["lanes"].get(sink, {}).items()}
     stored = hours_in(ledger["source"])
     lane = place.get("lanes", {}).get(sink, {})
+    began_ms = begins_at(place.get("start") or "earliest", stored, place.get("began", 0))
     return Books(
         stored=stored,
         delivered=merged(outcomes.get(outcome, {}) for outcome in DELIVERED),
         settled=merged(outcomes.get(outcome, {}) for outcome in SETTLED),
         began=min(stored, default=None),
         horizon=place.get("horizon"),
-        began_ms=begins_at(place.get("start") or "earliest", stored),
+        began_ms=began_ms,
+        read_from_ms=max(began_ms, place.get("began", 0)),
         waits=lane.get("lag", 1) > 0,
     )
 
 
-def begins_at(start: str, stored: Hours) -> int:
-    """The time (ms) from which on a source was read. start: the setting, or the journal's word for another beginning.
+def begins_at(start: str, stored: Hours, began: int = 0) -> int:
+    """The time (ms) from which on a source was read.
 
-    Where neither tells it: the first event's, or the end of its hour where its id holds no time.
+    start: the setting, or the journal's word for another beginning, as where it goes on behind another journal. began:
+    as in the source's figures. Where neither tells it: the first event's time, or the end of its hour where its id
+    holds none.
     """
     if start == "earliest":
         return 0
@@ -83,7 +89,8 @@ def begins_at(start: str, stored: Hours) -> int:
     except ValueError:
         pass
     if not stored:
-        return 0
+        return began
     hour = min(stored)
     first = embedded_time(stored[hour].first)
-    return (hour + 1) * HOUR_MS if first is None else first
+    known = (hour + 1) * HOUR_MS if first is None else first
+    return min(began, known) if began else known

@@ -39,15 +39,20 @@ def by_ids(
     """Compares ids with a tally. known: the ids that should be there, where they can be had. None: all is as it should.
 
     The tally decides; known ids put names to what differs, and are not believed where they don't add up to the tally.
+    Events that were delivered again, since someone set a checkpoint back, count each time in the tally and in the known
+    ids, and need not be there more than once.
     """
     counts = Counter(found)
     more = sorted((id_ for id_, times in counts.items() if times > 1), key=order)
     twice = len(found) - len(counts)
-    if tally(list(counts)).same(expected):
+    once = tally(list(counts))
+    if tally(found).same(expected) or _several_times(once, expected):
         return _difference(what, hour, expected, found, twice=twice, more=more) if twice else None
     if known is not None and tally(list(known)).same(expected):
         missing = sorted(set(known) - counts.keys(), key=order)
         extra = sorted(counts.keys() - set(known), key=order)
+        if not (missing or extra or twice):
+            return None
         return _difference(what, hour, expected, found, missing=missing, extra=extra, twice=twice, more=more)
     # Without the names, only the balance is known; where even that is nil, some are missing and as many are extra.
     balance = expected.events - len(counts)
@@ -81,6 +86,11 @@ def by_tallies(what: str, hour: int, expected: Tally, found: Tally) -> Differenc
         extra=max(-balance, same_count),
         at_least=True,
     )
+
+
+def _several_times(once: Tally, expected: Tally) -> bool:
+    """Whether the expected events are these, each as often as the others."""
+    return 0 < once.events <= expected.events and once.times(expected.events // once.events).same(expected)
 
 
 def _difference(

@@ -86,7 +86,7 @@ class _Session:
         request = self._request
         archive = next(iter(archives_of(self._settings, self._source, but=request.sink)), "")
         parts = (self._settings, self._ask, self._source, request.sink, archive, request.page_secs)
-        async with supplies_for(*parts) as supplies:
+        async with supplies_for(*parts, in_ledger=True) as supplies:
             verify, found = await self._look(supplies)
             report(found, console)
             if not request.repair or found.clean:

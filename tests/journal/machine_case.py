@@ -175,7 +175,7 @@ class CheckedJournal(RuleBasedStateMachine):
     @invariant()
     def events_of_a_time_are_found_while_they_are_kept(self) -> None:
         for source in self.sources:
-            found, _, whole_from = self.store.events(source.name, 0, 1 << 62, 0, 1 << 30)
+            found, _, whole_from, _ = self.store.events(source.name, 0, 1 << 62, 0, 1 << 30)
             kept = list(enumerate(source.events, 1))[source.trimmed :]
             assert found == kept
             if whole_from is not None:

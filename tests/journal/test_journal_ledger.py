@@ -181,7 +181,7 @@ def test_events_of_a_time_are_found_page_by_page(tmp_path: Path) -> None:
     since, until = later(101, 1).time, later(300, 2).time
     found, after = [], 0
     while True:
-        some, following, whole_from = store.events("acme", since, until, after, 60)
+        some, following, whole_from, _ = store.events("acme", since, until, after, 60)
         found += some
         if following is None:
             break

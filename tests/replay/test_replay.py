@@ -12,7 +12,10 @@ from replay_case import START_MS, Scene, at, hours_of_events, id_at, scene
 from s3_case import Bucket
 
 from shipper.journal import UnknownNameError
+from shipper.replay.supply import SourceSupply, SupplyError
 from shipper.scripted import Received, Reply
+from shipper.sources.chain import Checkpoint
+from shipper.sources.start import synthetic_id
 from shipper.tally import HOUR_MS
 
 pytestmark = pytest.mark.usefixtures("aws")
@@ -107,6 +110,71 @@ async def test_where_nothing_has_all_events_it_says_what_each_lacks(
         assert "acme keeps 0.001 days" in said
         assert "the archive lacks events of 1 hours" in said
         assert one.siem.events == []
+
+
+async def test_what_a_set_checkpoint_stepped_over_is_not_taken_from_the_journal(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = hours_of_events(3, 12)
+    async with scene(tmp_path, bucket, events[:12]) as one:
+        await one.fill("siem", "archive")
+        for raw in events[12:]:
+            one.running.tenant.add(raw)
+        over = START_MS + 2 * HOUR_MS - 60_000
+        await one.journal.set_checkpoint("acme", Checkpoint(synthetic_id(over)).encode(), "set", "me", over)
+        await one.fill("siem")
+        assert one.siem.events == events[:12] + events[24:]
+        one.siem.batches.clear()
+        assert await one.replay("siem") == 0
+        assert one.siem.events == events
+        assert "using the source" in capsys.readouterr().err
+        one.siem.batches.clear()
+        assert await one.replay("siem", since=over) == 0
+        assert one.siem.events == events[24:]
+        assert "using the journal" in capsys.readouterr().err
+
+
+async def test_a_replay_is_not_called_complete_where_its_journal_was_trimmed_meanwhile(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = hours_of_events(12, 100)
+    async with scene(tmp_path, bucket, events, keep_days=0) as one:
+        await one.fill("siem")
+        one.siem.batches.clear()
+        answer, trimmed = one.ask, 0
+
+        async def trimmed_behind_the_first_answer(what: str, question: Any) -> Any:
+            nonlocal trimmed
+            found = await answer(what, question)
+            if what == "events" and question["limit"] > 1 and not trimmed:
+                await one.deliver("archive")
+                await one.journal.trim()
+                trimmed += 1
+            return found
+
+        one.ask = trimmed_behind_the_first_answer  # type: ignore[method-assign]
+        assert await one.replay("siem", until=START_MS + 20 * HOUR_MS) == 1
+        assert "the journal let go of events of acme before they were read" in capsys.readouterr().err
+        assert len(one.siem.events) < len(events)
+        one.siem.batches.clear()
+        assert await one.replay("siem", until=START_MS + 20 * HOUR_MS) == 0
+        assert one.siem.events == events
+        assert "using the source" in capsys.readouterr().err
+
+
+async def test_a_source_s_retention_that_overtakes_the_reading_is_told(tmp_path: Path, bucket: Bucket) -> None:
+    async with scene(tmp_path, bucket, hours_of_events(3, 60)) as one:
+        day_ms, now_ms = 86_400_000, START_MS + 9 * HOUR_MS
+        config = one.settings.sources["acme"].model_copy(update={"retention_days": (now_ms - START_MS) / day_ms + 0.01})
+
+        async def an_hour(_secs: float) -> None:
+            nonlocal now_ms
+            now_ms += 2 * HOUR_MS
+
+        supply = SourceSupply("acme", config, page_secs=1.0, sleep=an_hour, wall=lambda: now_ms / 1000)
+        assert await supply.lacks(START_MS, now_ms) == ""
+        with pytest.raises(SupplyError, match="acme may have let go of events before they were read"):
+            [portion async for portion in supply.events(START_MS, now_ms)]
 
 
 @pytest.mark.parametrize("using", ["journal", "source", "archive"])

@@ -13,6 +13,8 @@ from shipper.archive import Archive
 from shipper.archive.closing import Closing
 from shipper.journal import Burial, UnknownNameError
 from shipper.replay.names import opened
+from shipper.sources.chain import Checkpoint
+from shipper.sources.start import synthetic_id
 from shipper.tally import HOUR_MS
 
 pytestmark = pytest.mark.usefixtures("aws")
@@ -290,3 +292,55 @@ async def test_a_sink_that_can_not_be_read_back_needs_an_export(tmp_path: Path, 
             await one.verify("siem")
         with pytest.raises(UnknownNameError, match=r"nowhere\.ndjson: No such file"):
             await one.verify("siem", against=tmp_path / "nowhere.ndjson")
+
+
+@pytest.mark.parametrize("word", ["recovered", "imported"])
+async def test_a_source_that_goes_on_where_another_journal_was_is_compared_and_replayed(
+    tmp_path: Path, bucket: Bucket, word: str
+) -> None:
+    events = hours_of_events(3, 30)
+    (tmp_path / "lost").mkdir()
+    async with scene(tmp_path / "lost", bucket, events[:45]) as one:
+        await one.fill("archive")
+    async with scene(tmp_path, bucket, events) as one:
+        handle, _ = await one.journal.source("acme", "auth0:acme.us.auth0.com")
+        since = START_MS + HOUR_MS // 2
+        await one.journal.lane("acme", "archive", f"id:{json.loads(events[44])['log_id']}")
+        await handle.begin(word, Checkpoint(synthetic_id(since)).encode(), since)
+        await one.fill("archive", "siem")
+        assert sorted(one.archived()) == sorted(events)
+        status, printed = await one.verify()
+        assert status == 0, printed
+        assert f"nothing to compare with: {one.hour(0)}\n" in printed, "of its first hour it knows a part"
+        assert "2 hours with 45 events compared: all is there, once" in printed
+        one.siem.batches.clear()
+        assert await one.replay("siem", since=START_MS + HOUR_MS, until=START_MS + 2 * HOUR_MS) == 0
+        assert one.siem.events == events[30:60]
+
+        bucket.client.delete_object(Bucket=bucket.name, Key=one.keys_of(1)[0])
+        assert (await one.verify())[0] == 1, "what the earlier one brought is missed, too"
+
+
+async def test_events_that_came_again_since_a_checkpoint_was_set_back_are_not_missing(
+    tmp_path: Path, bucket: Bucket
+) -> None:
+    async with scene(tmp_path, bucket, hours_of_events(3, 30), keep_days=0) as one:
+        await one.fill("archive", "siem")
+        once, twice = one.place / "once.ndjson", one.place / "twice.ndjson"
+        once.write_bytes(b"\n".join(one.siem.events))
+        again = START_MS + HOUR_MS // 2
+        await one.journal.set_checkpoint("acme", Checkpoint(synthetic_id(again)).encode(), "set", "me", again)
+        await one.fill("archive", "siem")
+        twice.write_bytes(b"\n".join(one.siem.events))
+
+        assert (await one.verify(with_source=False))[0] == 0
+        _, printed = await one.verify("siem", with_source=False, against=twice)
+        assert "0 missing, 0 extra, 74 twice in 3 hours" in printed
+        status, printed = await one.verify("siem", with_source=False, against=once)
+        assert status == 0, printed
+        once.write_bytes(b"\n".join(one.siem.events[:40] + one.siem.events[41:90]))
+        assert "1 missing, 0 extra, 0 twice" in (await one.verify("siem", with_source=False, against=once))[1]
+
+        await one.journal.trim()
+        _, printed = await one.verify("siem", with_source=False, against=once)
+        assert "missing, 0 extra, 0 twice in 2 hours" in printed, "but for what came again in part, the sums tell"
