@@ -83,6 +83,12 @@ class Metrics:
         self._reloads = self._counter(
             "shipper_config_reloads", "Times that the configuration was to be read again", ["outcome"]
         )
+        self._reload_succeeded = Gauge(
+            "shipper_config_last_reload_successful",
+            "1 where what stands in the configuration file is in force",
+            registry=self.registry,
+        )
+        self._reload_succeeded.set(1)
         self.delivery = DeliverySeconds()
         self.registry.register(self.delivery)
         build = Gauge("shipper_build_info", "The running version", ["version"], registry=self.registry)
@@ -106,6 +112,7 @@ class Metrics:
     def reloaded(self, outcome: str) -> None:
         """The configuration was to be read again: one of RELOADS; refused: the one before goes on."""
         self._reloads.labels(outcome).inc()
+        self._reload_succeeded.set(outcome == "applied")
 
     def source(self, name: str) -> "SourceMetrics":
         """One source's counters, all there from the start."""
