@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test soak mutants check bench format lock clean
+.PHONY: help demo test soak mutants check screenshot bench format lock clean
 
 help:
 	@echo "make demo    the promise in under a minute (DEMO=forever keeps it running)"
@@ -13,6 +13,7 @@ help:
 	@echo "make mutants plants bugs one at a time: the tests have to find each"
 	@echo "make check   types and lint"
 	@echo "make bench   the README's figures (BENCH=quick for a short run)"
+	@echo "make screenshot takes the README's picture of the status page"
 	@echo "make format  formats the code"
 	@echo "make lock    writes requirements*.txt anew"
 
@@ -45,6 +46,10 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Needs the programs chromium and pngquant; takes six minutes, since the page shows that much history.
+screenshot: $(READY)
+	PYTHONPATH=tests/app $(BIN)/python tests/status_page/screenshot.py deploy/status-page.png
 
 bench: $(READY)
 	$(BIN)/python -m bench $(if $(BENCH),--$(BENCH))

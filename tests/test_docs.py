@@ -13,7 +13,15 @@ from shipper.reasons import HELD, REASONS, WHAT_TO_DO
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
-    ROOT / name for name in ("README.md", "sinks/README.md", "deploy/README.md", "shipper/DECISIONS.md", "CHANGELOG.md")
+    ROOT / name
+    for name in (
+        "README.md",
+        "sinks/README.md",
+        "deploy/README.md",
+        "shipper/DECISIONS.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+    )
 ]
 METRICS = (ROOT / "tests/app/golden/metrics.txt").read_text().split()
 

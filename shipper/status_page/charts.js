@@ -70,7 +70,7 @@ function chart(id, title) {
     element("ul", { class: "legend", "data-part": "legend" }));
 }
 
-// series: [name, points], each with its own line; the legend says what each is now.
+// series: [name, points, now], each with its own line; now: what the legend says, where it is not the last point.
 function drawChart(node, series, at, steps, written) {
   const top = roundTop(Math.max(...series.map(([, points]) => most(points)), 0), steps);
   const range = stretch(at);
@@ -87,11 +87,10 @@ function drawChart(node, series, at, steps, written) {
   write(part(node, "to"), "now");
   keep(part(node, "legend"), series, ([name]) => name,
     ([name]) => element("li", {}, drawing("svg", { viewBox: "0 0 28 8", "aria-hidden": "true" }, drawing("path", { d: "M0 4h28" })), element("b", {}, name), " ", element("span", { "data-part": "now" })),
-    (item, [name, points]) => {
+    (item, [name, points, now]) => {
       attribute(item.querySelector("path"), "class", `line s${series.findIndex(([other]) => other === name) + 1}`);
       const known = points.filter(([, value]) => value !== null);
-      const peak = most(points);
-      write(part(item, "now"), known.length ? `${written(known[known.length - 1][1])} now, at most ${written(peak)}` : "not known yet");
+      write(part(item, "now"), known.length ? `${written(now ?? known[known.length - 1][1])} now, at most ${written(most(points))}` : "not known yet");
     });
 }
 
@@ -112,7 +111,9 @@ function drawCharts(status) {
   const shown = sinks.filter((group) => chosen.includes(group));
   const ahead = shown.map((group) => [group[0].sink, together(group.map((lane) => curve(past.lanes, laneKey(lane), "secs", status.at, lane.lag_seconds)), larger)]);
   drawChart(document.getElementById("behind-chart"), ahead, status.at, SECOND_STEPS, span);
-  const rates = shown.map((group) => [group[0].sink, together(group.map((lane) => growth(curve(past.lanes, laneKey(lane), "delivered", status.at, lane.delivered))), sum)]);
-  const read = together(status.sources.map((source) => growth(curve(past.sources, source.source, "events", status.at, source.events))), sum);
-  drawChart(document.getElementById("rate-chart"), [...rates, ["read (all sources)", read]], status.at, RATE_STEPS, rate);
+  const rates = [
+    ...shown.map((group) => [group[0].sink, group.map((lane) => curve(past.lanes, laneKey(lane), "delivered", status.at, lane.delivered))]),
+    ["read (all sources)", status.sources.map((source) => curve(past.sources, source.source, "events", status.at, source.events))],
+  ].map(([name, counts]) => [name, together(counts.map(growth), sum), pace(together(counts, sum))]);
+  drawChart(document.getElementById("rate-chart"), rates, status.at, RATE_STEPS, rate);
 }

@@ -54,12 +54,12 @@ function curve(map, key, name, at, now) {
   return points;
 }
 
-// What a count grew by, for each second. Where samples are missing, nothing is known.
+// What a count grew by, for each second. Where samples are missing, nothing is known; and little over a short time.
 function growth(points) {
   const found = [];
   for (let index = 1; index < points.length; index += 1) {
     const [[from, before], [to, after]] = [points[index - 1], points[index]];
-    const known = before !== null && after !== null && to - from <= 3 * past.everyMs && to - from >= 1000;
+    const known = before !== null && after !== null && to - from <= 3 * past.everyMs && to - from >= past.everyMs / 2;
     if (known || index < points.length - 1) found.push([to, known ? Math.max(0, (1000 * (after - before)) / (to - from)) : null]);
   }
   return found;

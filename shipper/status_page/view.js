@@ -176,6 +176,6 @@ function subline(level, lanes, found) {
   const waiting = `${counted(waitingEvents(lanes), "event waits", "events wait")} in the journal.`;
   const rest = !running.length ? "No lane delivers." : running.length === lanes.length ? "All lanes deliver." : `${count(running.length)} of ${counted(lanes.length, "lane", "lanes")} go on.`;
   const first = { held: "Someone has to act.", paused: "Reading stands still until there is room.", waiting: "Nobody has to act yet." }[level];
-  const more = level === "held" && found.some((problem) => problem.level === "waiting") ? " Others wait and try again by themselves." : "";
+  const more = level === "held" && found.some((problem) => problem.word === "waiting") ? " Others wait and try again by themselves." : "";
   return `${first} ${rest}${more} ${waiting}`;
 }
