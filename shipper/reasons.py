@@ -45,7 +45,7 @@ WHAT_TO_DO: dict[Reason, str] = {
     "timeout": "No answer in time: check the other end and the network, or raise request.timeout_secs.",
     "bad_answer": "The answer makes no sense for this service: check the address and what stands in between (proxy, login page).",
     "unacknowledged": "Taken but not confirmed: check that the destination indexes; the events are sent again.",
-    "refused": "The other end refuses what is sent. A sink: read the dead letters' details, correct its configuration or ours. A source: its checkpoint is rejected; see the note.",
+    "refused": "The other end refuses what is sent. A sink: read the dead letters' details, correct its configuration or ours; where it refuses everything, nothing was given up: `--accept-dead 1` (of `shipper retry`, or of a replay) lets one through, to be read. A source: its checkpoint is rejected; see the note.",
     "too_large": "An event exceeds the destination's limit: see the dead letter; raise the limit there if that is possible.",
     "too_old": "An event is older than the destination takes: see the sink's too_old setting.",
     "undecodable": "The source sends something that is no JSON: read it by hand, then step over it with `shipper checkpoint set`.",

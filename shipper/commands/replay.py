@@ -23,6 +23,12 @@ from shipper.exit_status import USAGE
 )
 @click.option("--archive", default="", help="The sink whose bucket is read [else the only one].")
 @click.option("--rate", default=0.0, type=click.FloatRange(min=0), help="At most so many events a second; 0: no limit.")
+@click.option(
+    "--accept-dead",
+    default=0,
+    type=click.IntRange(min=0),
+    help="So many refused events are right: step over them, and name them in a file.",
+)
 @click.option("--resume", type=click.Path(path_type=Path), help="Where the progress is kept [else in state_dir].")
 def replay(config_file: Path | None, since: int, until: int, **typed: Any) -> None:
     """Bring events of some time to a sink once more.

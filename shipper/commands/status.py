@@ -166,7 +166,12 @@ def _answer(connection: HTTPConnection, path: str) -> bytes:
 @click.command()
 @click.argument("name", default="")
 @config_option
-@click.option("--accept-dead", default=0, help="So many more refused events are right: make them dead letters.")
+@click.option(
+    "--accept-dead",
+    default=0,
+    type=click.IntRange(min=0),
+    help="So many more refused events are right: make them dead letters.",
+)
 def retry(name: str, config_file: Path | None, accept_dead: int) -> None:
     """Make what waits or is held try at once: the source or sink NAME, or all."""
     settings = own_settings_of(config_file)

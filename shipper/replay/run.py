@@ -28,6 +28,7 @@ class Order(msgspec.Struct, frozen=True):
     """What is to be replayed. since, until: milliseconds since 1970 UTC, the latter not included.
 
     rate: the most events a second, 0 for no limit. file: where the progress is kept, None for nowhere. who: types it.
+    accept_dead: so many refused events are right, also where they come one after another.
     """
 
     source: str
@@ -37,6 +38,7 @@ class Order(msgspec.Struct, frozen=True):
     rate: float = 0.0
     file: Path | None = None
     who: str = ""
+    accept_dead: int = 0
 
     @property
     def words(self) -> str:
@@ -159,6 +161,7 @@ class Replay:
             eager=True,
             sleep=self._sleep,
         )
+        delivery.accept_dead(order.accept_dead)
         work = asyncio.create_task(delivery.run())
         ends = [asyncio.create_task(lane.over.wait()), asyncio.create_task(self.stop.wait())]
         try:

@@ -33,7 +33,7 @@ PROGRESS_FOLDER = "replay"
 class Request(msgspec.Struct, frozen=True):
     """What was typed. source, archive: "" for the only one. using: None for the first that has everything.
 
-    page_secs: between two pages of the source. who: types it.
+    accept_dead: so many refused events are right. page_secs: between two pages of the source. who: types it.
     """
 
     to: str
@@ -44,6 +44,7 @@ class Request(msgspec.Struct, frozen=True):
     archive: str = ""
     rate: float = 0.0
     resume: Path | None = None
+    accept_dead: int = 0
     page_secs: float = PAGE_SECS
     who: str = ""
 
@@ -63,7 +64,7 @@ async def replay_all(settings: Settings, ask: Ask, request: Request) -> int:
 async def _replay_one(settings: Settings, ask: Ask, request: Request, source: str, sink: Sink) -> int:
     archive = archive_for(settings, source, request.archive, but=request.to)
     file = request.resume or _place(settings, request, source)
-    order = Order(source, request.to, request.since, request.until, request.rate, file, request.who)
+    order = Order(source, request.to, request.since, request.until, request.rate, file, request.who, request.accept_dead)
     try:
         begun = Replay.begun(order)
     except ValueError as error:

@@ -270,6 +270,21 @@ async def test_events_that_are_refused_are_told_with_their_reason_and_kept_in_a_
         assert replayed(one) == 37
 
 
+async def test_a_replay_that_is_held_for_refusing_everything_goes_on_where_an_operator_accepts_that(
+    tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = hours_of_events(2, 10)
+    async with scene(tmp_path, bucket, events) as one:
+        await one.fill("siem")
+        one.settings = one.configured("max_dead_in_a_row = 3\n")
+        refuse = Reply(400, b'{"text":"their words","code":6,"invalid-event-number":0}')
+        one.siem.batches.clear()
+        one.destination.script.extend([refuse] * 8)
+        assert await one.replay("siem", accept_dead=8) == 1
+        assert one.siem.events == events[8:]
+        assert "8 events were refused" in capsys.readouterr().err
+
+
 async def test_where_everything_is_refused_nothing_is_called_delivered(tmp_path: Path, bucket: Bucket) -> None:
     async with scene(tmp_path, bucket, hours_of_events(1, 5)) as one:
         await one.fill("siem")
