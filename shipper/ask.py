@@ -34,7 +34,7 @@ async def operator(settings: Settings, *, make: bool = False) -> AsyncIterator[A
 
         yield ask
         return
-    _expect_owner(settings.state_dir, make=make)
+    expect_owner(settings.state_dir, make=make)
     # A command must not put an empty journal in the place of one that was lost.
     expect_journal(settings.state_dir)
     if not make and not (settings.state_dir / "journal" / FILE).exists():
@@ -89,8 +89,11 @@ def asked(path: Path, what: str, question: Mapping[str, Any]) -> Any:
     return found["answer"]
 
 
-def _expect_owner(state_dir: Path, *, make: bool) -> None:
-    """Files that another user makes in there would lock the daemon out."""
+def expect_owner(state_dir: Path, *, make: bool) -> None:
+    """Files that another user makes in there would lock the daemon out. Raises UnknownNameError.
+
+    make: the journal may be missing.
+    """
     journal = state_dir / "journal"
     try:
         if make and not journal.exists():

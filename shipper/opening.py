@@ -11,6 +11,7 @@ from shipper.archive import Archive, Damaged
 from shipper.archive.recover import holds
 from shipper.config import Settings
 from shipper.journal import JournalBrokenError, JournalDamagedError, WrongTenantError
+from shipper.journal.files import expect_own
 from shipper.journal.sqlite import SqliteJournal
 from shipper.metrics import Metrics
 from shipper.recovery import expect_begun, expect_journal, recover, start_afresh, unknown_sources
@@ -26,6 +27,7 @@ async def open_journal(
 
     recovering: a damaged or lost journal is begun anew from what every lane had settled. fresh: from nothing.
     """
+    expect_own(settings.state_dir)
     if not fresh and not recovering:
         expect_journal(settings.state_dir)
     sources = {name: config.tenant_key for name, config in settings.sources.items() if config.enabled}

@@ -131,9 +131,14 @@ async def places_in(archive: Archive, sources: Iterable[str]) -> dict[str, Resum
 
 
 async def begin_behind(
-    journal: SqliteJournal, places: Mapping[str, Resume], sink: str, sources: Mapping[str, str], overlap_secs: float
+    journal: SqliteJournal,
+    places: Mapping[str, Resume],
+    sink: str,
+    sources: Mapping[str, str],
+    overlap_secs: float,
+    who: str,
 ) -> None:
-    """Makes a journal go on from what an archive holds. sources: tenant by name.
+    """Makes a journal go on from what an archive holds. sources: tenant by name. who: types it, for the audit list.
 
     The lane into the archive goes on right behind what is there; the sources are read again from so much earlier, so
     that the other lanes get what they may not have had. Raises UnknownNameError where all have their place already.
@@ -148,7 +153,7 @@ async def begin_behind(
         # The lane first: a source that has begun is never begun again.
         await journal.lane(name, sink, f"id:{place.after}" if place.after else f"time:{place.since_ms}")
         await handle.begin("recovered", places_of(sources[name]).at_time(since).checkpoint, since)
-        await journal.audit("shipper", f"recover {name} from sink {sink}: behind {place.after}")
+        await journal.audit(who, f"recover {name} from sink {sink}: behind {place.after}")
 
 
 def start_afresh(state_dir: Path) -> None:

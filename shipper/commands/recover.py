@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shipper.commands import config_option, fail, run_async, settings_of
+from shipper.commands import config_option, fail, run_async, settings_of, who
 from shipper.exit_status import OK, UNDONE, USAGE
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def _secs(overlap: str) -> float:
 
 async def _recover(settings: "Settings", name: str, overlap_secs: float) -> int:
     from shipper.archive import Archive, Damaged
+    from shipper.ask import expect_owner
     from shipper.journal.sqlite import SqliteJournal
     from shipper.recovery import begin_behind, expect_journal, places_in
     from shipper.sink import Rejected, Unavailable, load_sink_type, sink_types
@@ -53,6 +54,7 @@ async def _recover(settings: "Settings", name: str, overlap_secs: float) -> int:
         for source, part in settings.sources.items()
         if part.enabled and (not config.from_sources or source in config.from_sources)
     }
+    expect_owner(settings.state_dir, make=True)
     expect_journal(settings.state_dir)
     await sink.open()
     try:
@@ -64,7 +66,7 @@ async def _recover(settings: "Settings", name: str, overlap_secs: float) -> int:
         await sink.close()
     journal = await SqliteJournal.open(settings.state_dir, max_bytes=settings.journal.max_bytes)
     try:
-        await begin_behind(journal, resumed, name, sources, overlap_secs)
+        await begin_behind(journal, resumed, name, sources, overlap_secs, who())
     finally:
         await journal.close()
     for source in sources:

@@ -36,6 +36,19 @@ def prepare(state_dir: Path, mounts: Path = MOUNTS) -> Path:
     return directory
 
 
+def expect_own(state_dir: Path) -> None:
+    """Raises JournalBrokenError where another user has a journal there: what root makes in it would lock that one out."""
+    directory = state_dir.absolute() / "journal"
+    try:
+        owner = directory.stat().st_uid
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _no_directory(directory, error) from None
+    if owner != os.geteuid():
+        raise JournalBrokenError("io", f"{directory}: belongs to user {owner}: run as that one (sudo -u '#{owner}')")
+
+
 def synchronise(directory: Path) -> None:
     """Makes the names in a directory survive a power cut. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY)

@@ -147,6 +147,24 @@ async def test_only_its_owner_asks_a_journal_that_no_daemon_holds(tmp_path: Path
     assert sorted(journal.iterdir()) == before
 
 
+@pytest.mark.parametrize("how", [(), ("--recover",), ("--fresh",)])
+async def test_only_its_owner_runs_a_journal(tmp_path: Path, how: tuple[str, ...]) -> None:
+    daemon = Daemon(tmp_path, NOBODY, NOBODY)
+    await stock(tmp_path / "state", [b"1"])
+    journal = tmp_path / "state" / "journal"
+    if os.geteuid() == 0:
+        os.chown(journal, 54321, -1)
+    else:
+        journal.rename(tmp_path / "aside")
+        journal.symlink_to("/root")  # neither its own nor readable
+    before = sorted((file.name, file.stat().st_uid) for file in journal.iterdir()) if os.geteuid() == 0 else []
+    foreign = daemon.command("run", *how)
+    assert (foreign.returncode, "belongs to user" in foreign.stderr) == (74, True)
+    assert foreign.stderr.count("\n") == 2
+    if before:
+        assert sorted((file.name, file.stat().st_uid) for file in journal.iterdir()) == before
+
+
 def test_a_reader_that_goes_away_is_no_bug(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, NOBODY, NOBODY)
     asyncio.run(stock(tmp_path / "state", [b"1"]))

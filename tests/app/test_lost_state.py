@@ -1,6 +1,7 @@
 """The state directory is lost, and the archive is what is left: the daemon says so, and goes on from it when told."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,3 +113,17 @@ def test_recovering_from_what_is_no_archive_is_refused_in_one_line(
     assert answer.returncode == 2
     assert answer.stderr.splitlines()[-1].startswith("shipper: ")
     assert json.dumps(answer.stdout) == '""'
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for another user")
+@pytest.mark.usefixtures("aws")
+def test_recovering_makes_no_files_in_another_user_s_state_directory(
+    tmp_path: Path, tenant: Running, bucket: Bucket
+) -> None:
+    daemon = archiving(tmp_path, tenant, "http://127.0.0.1:9", bucket)
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 54321, -1)
+    answer = daemon.command("checkpoint", "recover", "--from-sink", "archive")
+    assert (answer.returncode, "belongs to user 54321" in answer.stderr) == (2, True)
+    assert list(state.iterdir()) == []
