@@ -195,7 +195,9 @@ class Delivery:
             return None, self._bug(NOT_IN_ITS_BATCH)
         if self._plan.refuses_everything:
             self._plan.start_over()
-            return None, self._wait_out("held", "refused", f"refuses one event after another, so none was given up; {outcome.note}")
+            return None, self._wait_out(
+                "held", "refused", f"refuses one event after another, so none was given up; {outcome.note}"
+            )
         return self._progress(ack), 0.0
 
     def _progress(self, ack: Ack | None) -> Ack | None:

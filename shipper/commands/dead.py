@@ -11,6 +11,7 @@ import click
 from shipper.commands import config_option, fail, own_settings_of, run_async, who, yes_option
 from shipper.commands.times import seconds_of
 from shipper.exit_status import OK, USAGE
+from shipper.reasons import REASONS
 
 if TYPE_CHECKING:
     from shipper.ask import Ask
@@ -23,9 +24,26 @@ Wanted = Mapping[str, str]
 
 
 def _choosing(command: Callable[..., None]) -> Callable[..., None]:
-    for name, text in (("reason", "for this reason"), ("sink", "of this sink"), ("source", "of this source")):
-        command = click.option(f"--{name}", default="", help=f"Only {text}.")(command)
-    return command
+    reason = click.option(
+        "--reason", default="", type=click.Choice(["", *REASONS]), metavar="WORD", help="Only for it."
+    )
+    sink = click.option("--sink", default="", help="Only of this sink.")
+    return click.option("--source", default="", help="Only of this source.")(sink(reason(command)))
+
+
+async def _expect_known(ask: "Ask", wanted: Mapping[str, Any]) -> None:
+    """Raises UnknownNameError for a name that is none of the journal's: no dead letters would be a wrong answer."""
+    from shipper.journal import UnknownNameError
+
+    places = await ask("checkpoints", {})
+    known = {
+        "source": [place["source"] for place in places],
+        "sink": {sink for place in places for sink in place["lanes"]},
+    }
+    for kind, names in known.items():
+        if wanted.get(kind) and wanted[kind] not in names:
+            there = ", ".join(sorted(names)) or "none"
+            raise UnknownNameError("operator", f"the journal knows no {kind} {wanted[kind][:40]!r} (it knows: {there})")
 
 
 @click.group()
@@ -50,6 +68,7 @@ async def _list(settings: "Settings", wanted: Wanted, *, as_json: bool) -> int:
     from shipper.commands.shown import console, moment, visible
 
     async with operator(settings) as ask:
+        await _expect_known(ask, wanted)
         letters = [letter async for letter in _letters(ask, "dead.list", wanted, LISTED_AT_ONCE)]
     if as_json:
         for letter in letters:
@@ -122,6 +141,7 @@ async def _requeue(settings: "Settings", wanted: Mapping[str, Any]) -> int:
     from shipper.ask import operator
 
     async with operator(settings) as ask:
+        await _expect_known(ask, wanted)
         found = await ask("dead.requeue", {**wanted, "who": who()})
     click.echo(f"{found['requeued']} dead letters go out again")
     return OK
@@ -151,6 +171,7 @@ async def _purge(settings: "Settings", wanted: Wanted, age_secs: int) -> int:
     # Without an age also those that a clock which was set back since has put into the future.
     before = int((time.time() - age_secs) * 1000) if age_secs else None
     async with operator(settings) as ask:
+        await _expect_known(ask, wanted)
         found = await ask("dead.purge", {**wanted, "before_ms": before, "who": who()})
     click.echo(f"{found['removed']} dead letters removed")
     return OK
@@ -176,6 +197,7 @@ async def _export(settings: "Settings", wanted: Wanted, name: str) -> int:
 
     count = 0
     async with operator(settings) as ask:
+        await _expect_known(ask, wanted)
         with new_file(name) as file:
             async for letter in _letters(ask, "dead.export", wanted, EXPORTED_AT_ONCE):
                 file.write(_line(letter))

@@ -37,7 +37,7 @@ def prepare(state_dir: Path, mounts: Path = MOUNTS) -> Path:
 
 
 def expect_own(state_dir: Path) -> None:
-    """Raises JournalBrokenError where another user has a journal there: what root makes in it would lock that one out."""
+    """Raises JournalBrokenError where another user has a journal there, whom files of ours would lock out."""
     directory = state_dir.absolute() / "journal"
     try:
         owner = directory.stat().st_uid

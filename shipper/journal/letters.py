@@ -6,7 +6,7 @@ requeued before it; it leaves only when it is delivered, and rests again when it
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from zlib import crc32
 
 import msgspec
@@ -45,6 +45,16 @@ class Chosen(msgspec.Struct, frozen=True):
         """For the condition that chooses."""
         ids = None if self.ids is None else json.dumps(list(self.ids))
         return self.source, self.sink, self.reason, (1 << 62) if self.before is None else self.before, ids, ids
+
+
+Lanes = dict[tuple[str, str], int]
+"""How many, by source and sink."""
+
+
+def in_words(lanes: Lanes) -> str:
+    """For the audit list."""
+    each = ", ".join(f"{count} of {source} to {sink}" for (source, sink), count in lanes.items())
+    return each or "none"
 
 
 class Letters:
@@ -114,8 +124,8 @@ class Letters:
 
     # -- what an operator decides --------------------------------------------------------------------------------------
 
-    def requeue(self, chosen: Chosen) -> int:
-        """Puts those that rest into their lanes' queues, oldest first. Returns how many."""
+    def requeue(self, chosen: Chosen) -> Lanes:
+        """Puts those that rest into their lanes' queues, oldest first. Returns how many of which lane."""
         rows = self._db.rows("SELECT id, source, sink" + _CHOSEN + _REST_FOR_SOMEONE + " ORDER BY id", *chosen.values)
         numbers: dict[tuple[int, str], int] = {}
         for id_, source, sink in rows:
@@ -124,10 +134,10 @@ class Letters:
             numbers[source, sink] = number + 1
         for (source, sink), following in numbers.items():
             self._db.execute("UPDATE lane SET queue_next = ? WHERE source = ? AND sink = ?", following, source, sink)
-        return len(rows)
+        return self._named(Counter((source, sink) for _, source, sink in rows))
 
-    def remove(self, chosen: Chosen) -> int:
-        """Gives up those that rest for good, counted. Returns how many."""
+    def remove(self, chosen: Chosen) -> Lanes:
+        """Gives up those that rest for good, counted. Returns how many of which lane."""
         found = self._db.rows(
             "SELECT source, sink, reason, count(*)" + _CHOSEN + " AND queued IS NULL GROUP BY source, sink, reason",
             *chosen.values,
@@ -136,7 +146,14 @@ class Letters:
         for source, sink, reason, count in found:
             self._count(source, sink, reason, kept=-count)
             self._db.execute("UPDATE lane SET removed = removed + ? WHERE source = ? AND sink = ?", count, source, sink)
-        return sum(count for *_, count in found)
+        lanes: Counter[tuple[int, str]] = Counter()
+        for source, sink, _, count in found:
+            lanes[source, sink] += count
+        return self._named(lanes)
+
+    def _named(self, lanes: Mapping[tuple[int, str], int]) -> Lanes:
+        names = dict(self._db.rows("SELECT id, name FROM source"))
+        return {(names[source], sink): count for (source, sink), count in sorted(lanes.items())}
 
     def measure(self) -> None:
         """Once some have gone, and that is committed."""

@@ -28,7 +28,7 @@ from shipper.journal.census import Census
 from shipper.journal.database import Database
 from shipper.journal.files import Ballast
 from shipper.journal.ledger import REQUEUED, STORED, Entry, Ledger, encode_tallies
-from shipper.journal.letters import Chosen, Letters
+from shipper.journal.letters import Chosen, Letters, in_words
 from shipper.journal.pages import arrival
 from shipper.journal.stored_pages import StoredPages
 from shipper.journal.upkeep import KNOWN_IDS, Upkeep
@@ -372,22 +372,22 @@ class Store:
     def requeue(self, chosen: Chosen, who: str) -> int:
         """They go out again, to the sink that they were meant for. Returns how many."""
         with self._db.transaction():
-            count = self._letters.requeue(chosen)
-            self._upkeep.audit(who, f"dead requeue: {count} events")
+            lanes = self._letters.requeue(chosen)
+            self._upkeep.audit(who, f"dead requeue: {in_words(lanes)}")
         self._all_changed()
-        return count
+        return sum(lanes.values())
 
     def purge(self, chosen: Chosen, who: str) -> int:
         """Gives dead letters up for good, counted. who: "" where it is their age. Returns how many."""
         if not self._letters.listed(chosen, 0, 1, whole=False):
             return 0
         with self._db.transaction():
-            count = self._letters.remove(chosen)
-            if count:
-                self._upkeep.audit(who or "shipper", f"dead letters removed: {count}")
+            lanes = self._letters.remove(chosen)
+            if lanes:
+                self._upkeep.audit(who or "shipper", f"dead letters removed: {in_words(lanes)}")
         self._letters.measure()
         self._all_changed()
-        return count
+        return sum(lanes.values())
 
     def read_queue(self, name: str, sink: str, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
         """A lane's requeued events behind a number of its queue."""

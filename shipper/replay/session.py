@@ -64,7 +64,9 @@ async def replay_all(settings: Settings, ask: Ask, request: Request) -> int:
 async def _replay_one(settings: Settings, ask: Ask, request: Request, source: str, sink: Sink) -> int:
     archive = archive_for(settings, source, request.archive, but=request.to)
     file = request.resume or _place(settings, request, source)
-    order = Order(source, request.to, request.since, request.until, request.rate, file, request.who, request.accept_dead)
+    order = Order(
+        source, request.to, request.since, request.until, request.rate, file, request.who, request.accept_dead
+    )
     try:
         begun = Replay.begun(order)
     except ValueError as error:

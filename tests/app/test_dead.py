@@ -91,6 +91,20 @@ def test_what_sends_again_or_gives_up_wants_it_said_of_what_and_in_earnest(words
     assert answer.exit_code == 2
 
 
+async def test_a_name_that_is_none_is_told_and_not_answered_with_no_dead_letters(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, NOBODY, NOBODY)
+    await stock(tmp_path / "state", [b"1"])
+    for words, says in (
+        (("list", "--sink", "seim"), "knows no sink 'seim' (it knows: console, siem)"),
+        (("requeue", "--source", "acne"), "knows no source 'acne' (it knows: acme)"),
+        (("purge", "--older-than", "0s", "--yes", "--reason", "refuse"), "'refuse' is not one of"),
+        (("export", "--sink", "seim"), "knows no sink 'seim'"),
+    ):
+        answer = daemon.command("dead", *words)
+        assert (answer.returncode, answer.stdout) == (2, "")
+        assert says in answer.stderr
+
+
 async def test_dead_letters_are_exported_with_their_own_bytes_into_a_private_new_file(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, NOBODY, NOBODY)
     numbered = [b'{"n": %d}' % n for n in range(150)]
@@ -125,7 +139,10 @@ async def test_purging_spares_what_is_younger_or_queued_and_is_counted_and_audit
     [left] = [json.loads(line) for line in daemon.command("dead", "list", "--json").stdout.splitlines()]
     assert (left["id"], left["queued"]) == (4, True)
     audit = [json.loads(line) for line in daemon.command("audit", "--json").stdout.splitlines()]
-    assert [line["what"] for line in audit][:2] == ["dead requeue: 1 events", "dead letters removed: 3"]
+    assert [line["what"] for line in audit][:2] == [
+        "dead requeue: 1 of acme to siem",
+        "dead letters removed: 3 of acme to siem",
+    ]
     assert all(line["who"] and time.time() - line["at"] / 1000 < 600 for line in audit)
 
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -358,6 +359,11 @@ class JournalMachine(CheckedJournal):
         ]
         return chosen, resting
 
+    def by_lane(self, letters: list[Letter]) -> str:
+        order = {name: at for at, name in enumerate(source.name for source in self.sources)}
+        counts = Counter((order[letter.source], letter.sink, letter.source) for letter in letters)
+        return ", ".join(f"{n} of {source} to {sink}" for (_, sink, source), n in sorted(counts.items())) or "none"
+
     @rule(data=st.data())
     @changes
     def dead_letters_go_out_again(self, data: st.DataObject) -> None:
@@ -370,7 +376,7 @@ class JournalMachine(CheckedJournal):
             lane = self.lane_of(letter)
             lane.queue_last += 1
             letter.queued = lane.queue_last
-        self.audits.append(("nobody", f"dead requeue: {len(resting)} events"))
+        self.audits.append(("nobody", f"dead requeue: {self.by_lane(resting)}"))
 
     @rule(data=st.data(), who=st.sampled_from(["", "nobody"]))
     @changes
@@ -381,7 +387,7 @@ class JournalMachine(CheckedJournal):
             self.lane_of(letter).removed += 1
         self.letters = [letter for letter in self.letters if all(letter is not gone for gone in resting)]
         if resting:
-            self.audits.append((who or "shipper", f"dead letters removed: {len(resting)}"))
+            self.audits.append((who or "shipper", f"dead letters removed: {self.by_lane(resting)}"))
 
     @precondition(lambda self: self.queues())
     @rule(data=st.data(), max_events=st.integers(1, 5))
