@@ -71,6 +71,7 @@ def test_a_sink_is_down_is_mended_the_daemon_is_gone_and_comes_back(tmp_path: Pa
 
         destination.default = SUCCESS
         assert daemon.command("retry", "siem").returncode == 0
+        watched.ask()
         watched.headline("Everything runs")
         assert watched.text("#source-acme").count("700 in all") == 2
         assert page.locator(".card").count() == 0
@@ -120,16 +121,13 @@ def test_the_worst_stands_first_and_every_state_has_its_word_and_its_shape(look:
     assert "2 gaps" in watched.text("#source-beta")
 
 
-@pytest.mark.parametrize(
-    ("figures", "headline"),
-    [
-        ({}, "Everything runs"),
-        ({"dead_letters": 3, "dead_lettered": {"refused": 3}}, "Everything runs; one thing wants a look"),
-        ({"lag_events": 60_000, "lag_seconds": 1_400.0}, "siem is behind"),
-    ],
-)
-def test_the_headline_says_what_matters(look: Any, figures: dict[str, Any], headline: str) -> None:
-    look(answer([source("acme")], [lane("acme", "siem", **figures)])).headline(headline)
+def test_the_headline_says_what_matters(look: Any) -> None:
+    watched = look(fine())
+    watched.headline("Everything runs")
+    watched.ask(answer([source("acme")], [lane("acme", "siem", dead_letters=3, dead_lettered={"refused": 3})]))
+    watched.headline("Everything runs; one thing wants a look")
+    watched.ask(answer([source("acme")], [lane("acme", "siem", lag_events=60_000, lag_seconds=1_400.0)]))
+    watched.headline("siem is behind")
 
 
 def test_a_backlog_that_shrinks_has_an_end(look: Any) -> None:
@@ -163,14 +161,14 @@ def test_an_answer_that_is_no_status_is_told_and_its_figures_stay(look: Any) -> 
 
 
 def test_axe_finds_nothing_wrong_with_contrast_names_and_structure_in_light_and_dark(look: Any) -> None:
-    watched = look(everything_wrong(), color_scheme="light")
+    watched = look(everything_wrong(), color_scheme="light", reduced_motion="reduce")
     assert watched.faults() == []
     watched.page.emulate_media(color_scheme="dark")
     assert watched.faults() == []
     watched.ask(fine())
     assert watched.faults() == []
     watched.page.evaluate("document.getElementById('subline').style.color = '#666'")
-    assert [fault.partition(":")[0] for fault in watched.faults()] == ["color-contrast"]
+    assert len(watched.faults("color-contrast")) == 1
     assert watched.said == []
 
 
