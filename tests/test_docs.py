@@ -62,6 +62,23 @@ def test_the_readme_names_every_exit_status() -> None:
     assert {int(row) for row in rows} == statuses
 
 
+def test_the_runbooks_sizing_counts_with_the_figures_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    sizing = (ROOT / "deploy/README.md").read_text().split("\n## Sizing\n")[1].split("\n## ")[0]
+    for row in (
+        r"\| journal on disk \| (\d+) bytes an event \| .*: (\d+) \|",
+        r"\| memory while a million events wait for a dead destination \| (\d+ MB)",
+        r"\| memory, four sinks, .* \| (\d+ MB) \| 50 tenants: (\d+ MB)",
+        r"\| idle, caught up \| .* \| 50 tenants: ([\d.]+ %)",
+    ):
+        figures = re.search(row, readme)
+        assert figures is not None, row
+        assert [figure for figure in figures.groups() if figure not in sizing] == []
+    microseconds = re.search(r"\| CPU an event, .*? \| ([\d.]+) µs", readme)
+    assert microseconds is not None
+    assert f"{round(float(microseconds[1]))} µs" in sizing
+
+
 def test_the_readmes_configuration_is_one_that_loads(tmp_path: Path) -> None:
     from shipper.config import load
 
