@@ -60,6 +60,7 @@ async def back_up(ask: "Ask", journal: Path, target: Path, by: str, *, renew_sec
     from tempfile import TemporaryDirectory
 
     from shipper.journal import JournalBrokenError
+    from shipper.journal.files import synchronise
 
     try:
         _refuse_to_replace(target)
@@ -74,7 +75,7 @@ async def back_up(ask: "Ask", journal: Path, target: Path, by: str, *, renew_sec
             _refuse_to_replace(target)
             size = copy.stat().st_size
             copy.rename(target)
-            _sync(target.parent)
+            synchronise(target.parent)
             return size
     except OSError as error:
         raise JournalBrokenError("io", f"{error.filename or target}: {error.strerror}") from None
@@ -143,6 +144,7 @@ def _make_whole(copy: Path) -> None:
     from contextlib import closing
 
     from shipper.journal import JournalBrokenError
+    from shipper.journal.files import synchronise
 
     with closing(sqlite3.connect(copy, isolation_level=None)) as db:
         # Needs no memory that other processes share, which not every file system has.
@@ -151,12 +153,4 @@ def _make_whole(copy: Path) -> None:
         if not moved or db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise JournalBrokenError("io", f"{copy.name}: the copy is damaged: is the journal itself?")
     copy.chmod(0o600)
-    _sync(copy)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    synchronise(copy)

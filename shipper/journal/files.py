@@ -49,9 +49,9 @@ def expect_own(state_dir: Path) -> None:
         raise JournalBrokenError("io", f"{directory}: belongs to user {owner}: run as that one (sudo -u '#{owner}')")
 
 
-def synchronise(directory: Path) -> None:
-    """Makes the names in a directory survive a power cut. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def synchronise(path: Path) -> None:
+    """Makes a file, or the names in a directory, survive a power cut. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from shipper.journal.files import synchronise
 from shipper.replay.supply import Using
 
 
@@ -45,11 +46,7 @@ def save(file: Path, progress: Progress) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     beside.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    synchronise(file.parent)
 
 
 def note_refused(file: Path, lines: list[dict[str, str]]) -> Path:

@@ -25,6 +25,9 @@ def lines_of(found: Findings) -> list[str]:
     lines += [f"not ours: {key}" for key in found.foreign]
     lines += [f"the chain of digests: {text}" for text in found.broken_chain]
     lines += found.notes
+    if found.left_out:
+        which = "dead letters, filtered out, of before its lane began, or given up"
+        lines.append(f"{found.left_out} more events of these hours were not for it to hold: {which}")
     if found.open:
         lines.append(f"still open, not compared: {spans(found.open)}")
     if found.unknown:

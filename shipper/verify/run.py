@@ -22,7 +22,8 @@ FOREVER_MS = 253_402_300_800_000
 
 
 class Findings(msgspec.Struct):
-    """What a verification found. hours, events: how much was compared. open: hours with events on their way.
+    """What a verification found. hours, events: how much was compared. left_out: what the source brought in them that
+    was not to be there. open: hours with events on their way.
 
     unknown: hours of before the ledger that nothing speaks of. foreign: keys that are not ours. damaged, broken_chain:
     in words. gone: keys that a digest lists and nothing stands under. notes: what else a person should know.
@@ -31,6 +32,7 @@ class Findings(msgspec.Struct):
     source: str
     hours: int = 0
     events: int = 0
+    left_out: int = 0
     differences: list[Difference] = []
     open: list[int] = []
     unknown: list[int] = []
@@ -119,6 +121,7 @@ class Verify:
             return
         found.hours += 1
         found.events += expected.events
+        found.left_out += max(0, books.stored.get(hour, Tally()).events - expected.events)
         found.differences += filter(None, [difference])
 
     async def _against_held(self, hour: int, expected: Tally, stored: Tally) -> Difference | None:

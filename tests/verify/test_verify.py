@@ -213,9 +213,10 @@ async def test_dead_letters_are_not_missing_and_not_repaired(tmp_path: Path, buc
         status, printed = await one.verify()
         assert status == 1
         assert "4 missing" in printed
-        status, _ = await one.verify(repair=True)
+        status, printed = await one.verify(repair=True)
         assert status == 0
         assert len(one.archived()) == 4
+        assert "\n1 more events of these hours were not for it to hold: dead letters, " in printed
 
 
 async def test_what_arrives_while_it_is_compared_is_no_difference(tmp_path: Path, bucket: Bucket) -> None:
