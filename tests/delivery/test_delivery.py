@@ -95,6 +95,21 @@ async def test_only_what_the_destination_does_not_have_comes_again(tmp_path: Pat
         assert lane.waits == [1.0]
 
 
+async def test_what_the_destination_names_counts_in_what_it_was_sent_last(tmp_path: Path) -> None:
+    """Not in the batch as it was at first: other events would be taken for delivered."""
+    script = [
+        fails(Unavailable("throttled", only={1, 3, 5})),  # of 1 to 6: 2, 4 and 6 are left
+        fails(Unavailable("throttled", only={1, 2})),  # 4 and 6
+        fails(Rejected("refused", only={1: "bad"}, others_delivered=True)),  # 6
+    ]
+    sink = Destination(script)
+    async with lane_of(tmp_path, sink, 6) as lane:
+        await lane.deliver()
+        assert sink.asked == [[1, 2, 3, 4, 5, 6], [2, 4, 6], [4, 6]]
+        assert [letter.number for letter in await lane.dead()] == [6]
+        assert lane.figures.delivered == 5
+
+
 async def test_an_index_that_is_not_in_the_batch_is_a_bug_and_keeps_the_data(tmp_path: Path) -> None:
     sink = Destination([fails(Unavailable("throttled", only={7})), fails(Rejected("refused", only={9: ""}))])
     async with lane_of(tmp_path, sink, 2) as lane:

@@ -68,4 +68,18 @@ IN_DELIVERY = (
         "                await self._sleep(self._no_room(error))\n                return\n",
         (f"{DELIVERY}::test_dead_letters_at_their_limit_hold_the_lane_and_nothing_is_sent_again",),
     ),
+    Mutant(
+        "what is left of a batch counted from its first event",
+        "shipper/delivery.py",
+        "self._plan.delivered_but({numbers[index] for index in outcome.only}, numbers)",
+        "self._plan.delivered_but({numbers[0] + index for index in outcome.only}, numbers)",
+        (f"{DELIVERY}::test_what_the_destination_names_counts_in_what_it_was_sent_last",),
+    ),
+    Mutant(
+        "what is refused of the rest of a batch counted from its first event",
+        "shipper/delivery.py",
+        "            why = {numbers[index]: words",
+        "            why = {numbers[0] + index: words",
+        (f"{DELIVERY}::test_what_the_destination_names_counts_in_what_it_was_sent_last",),
+    ),
 )
