@@ -187,7 +187,11 @@ class Desk:
     async def _retry(self, question: Mapping[str, Any]) -> dict[str, int]:
         if self._daemon is None:
             raise UnknownNameError("operator", "no daemon is running")
-        return {"woken": self._daemon.retry(question.get("name", ""), question.get("accept_dead", 0))}
+        name, accepted = question.get("name", ""), question.get("accept_dead", 0)
+        woken = self._daemon.retry(name, accepted)
+        if woken and accepted:
+            await self._journal.audit(question["who"], f"retry {name or 'all'}: {accepted} refused events may be dead")
+        return {"woken": woken}
 
     # -- what was, and what is -----------------------------------------------------------------------------------------
 

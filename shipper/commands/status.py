@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shipper.commands import config_option, own_settings_of, run_async
+from shipper.commands import config_option, own_settings_of, run_async, who
 from shipper.exit_status import NO_DAEMON, OK, UNDONE, USAGE
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ async def _retry(settings: "Settings", name: str, accept_dead: int) -> int:
     path = socket_of(settings)
     if not listens(path):
         return _no_daemon(settings)
-    found = asked(path, "retry", {"name": name, "accept_dead": accept_dead})
+    found = asked(path, "retry", {"name": name, "accept_dead": accept_dead, "who": who()})
     if not found["woken"]:
         click.echo(f"shipper: nothing of the name {name!r} is running", err=True)
         return USAGE

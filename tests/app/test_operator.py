@@ -99,6 +99,7 @@ def test_accepted_dead_letters_let_a_lane_go_on_that_was_held_for_refusing_every
         assert daemon.command("retry", "siem", "--accept-dead", "50").returncode == 0
         daemon.until(lambda: figures(daemon, "siem")["shipper_lag_events"] == 0)
         assert figures(daemon, "siem")["shipper_dead_letters"] == 50
+        assert "retry siem: 50 refused events may be dead" in daemon.command("audit").stdout
         daemon.stop()
 
 
