@@ -39,6 +39,11 @@ def replace_member(raw: bytes, name: str, value: Callable[[int], bytes]) -> byte
     return _spliced(raw, [(at, value(at.stop - at.start)) for at in places])
 
 
+def member(raw: bytes, name: str) -> bytes | None:
+    """The bytes of this member's value, the first of several; None where there is none such. Raises ValueError."""
+    return next((raw[m.value_at] for m in _members(raw) if m.name == name), None)
+
+
 def _spliced(raw: bytes, changes: list[tuple[slice, bytes]]) -> bytes:
     parts, end = [], 0
     for at, new in changes:

@@ -13,9 +13,9 @@ from pathlib import Path
 __all__ = ["Given", "read_events"]
 
 _PARTS = re.compile(rb'"(?:[^"\\]|\\.)*"|[ \t\r\n]+')
-_LOG_ID = re.compile(rb'"log_id":"([^"\\]+)"')
-_ID = re.compile(rb'"_id":"([^"\\]+)"')
-_DATE = re.compile(rb'"date":"([^"\\]+)"')
+_LOG_ID = re.compile(rb'"log_id"\s*:\s*"([^"\\]+)"')
+_ID = re.compile(rb'"_id"\s*:\s*"([^"\\]+)"')
+_DATE = re.compile(rb'"date"\s*:\s*"([^"\\]+)"')
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 _NAMELESS = "simulated-"
 

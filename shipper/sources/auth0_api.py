@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from shipper.http import Answer, HttpClient, reason_of_status
 from shipper.metrics import SourceMetrics
 from shipper.sources.auth0_config import Auth0Config
@@ -13,6 +15,10 @@ from shipper.sources.chain import PATH, without_default_port
 from shipper.sources.pace import until_next_token
 from shipper.sources.tenant_api import TenantApi
 from shipper.sources.trouble import Trouble
+
+
+class _Error(msgspec.Struct):
+    message: object = None
 
 
 class Auth0Api(TenantApi):
@@ -40,7 +46,8 @@ class Auth0Api(TenantApi):
     def _refusal(self, answer: Answer) -> Trouble:
         status = answer.status
         if status == 400:
-            return Trouble("refused", "HTTP 400: the tenant rejects the request")
+            note = "HTTP 400: the tenant rejects the request"
+            return Trouble("refused", note, status=status, detail=_message(answer.body))
         if status == 401:
             which = "a fresh" if self._config.token is None else "the configured"
             return Trouble("auth", f"HTTP 401 with {which} token: is it this tenant's, with the scope read:logs?")
@@ -51,4 +58,13 @@ class Auth0Api(TenantApi):
             if wait is None:
                 wait = self._retry_after(answer)
             return Trouble("throttled", "HTTP 429: the tenant's rate limit is used up", retry_after=wait)
-        return Trouble(reason_of_status(status), f"HTTP {status} from {urlsplit(self._config.origin).netloc}")
+        note = f"HTTP {status} from {urlsplit(self._config.origin).netloc}"
+        return Trouble(reason_of_status(status), note, status=status)
+
+
+def _message(body: bytes) -> str:
+    try:
+        found = msgspec.json.decode(body, type=_Error).message
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return ""
+    return found if isinstance(found, str) else ""

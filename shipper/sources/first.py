@@ -25,7 +25,7 @@ async def first_position(api: Auth0Api, start: str) -> str:
         return synthetic_id(api.server.now())
     if is_log_id(start):
         return start
-    return await _position_of(api, datetime.fromisoformat(start))
+    return await position_of(api, datetime.fromisoformat(start))
 
 
 async def first_behind(api: Auth0Api, position: str) -> Event | None:
@@ -33,7 +33,7 @@ async def first_behind(api: Auth0Api, position: str) -> Event | None:
     return _first_event(await api.get(f"{PATH}?from={position}&take=1"), api.server.now())
 
 
-async def _position_of(api: Auth0Api, moment: datetime) -> str:
+async def position_of(api: Auth0Api, moment: datetime) -> str:
     """A position before every event of this moment or later. Raises Trouble."""
     position = synthetic_id(int(moment.timestamp() * 1000))
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shipper.sources import SourceConfig
 from shipper.sources.auth0_config import Auth0Config
+from shipper.sources.selection import ALL, Selection
 
 if TYPE_CHECKING:
     from shipper.event import Event, Origin
@@ -38,7 +39,13 @@ class Source(Protocol):
 
 
 class Reread(Protocol):
-    """A range of a tenant's time, read anew and stored nowhere: for replay and verify."""
+    """A range of a tenant's time, read anew and stored nowhere: for replay, verify and export.
+
+    missing: so many events of it can't be had; unknown: others can't, and nobody says how many. The log was told.
+    """
+
+    missing: int
+    unknown: bool
 
     @property
     def done(self) -> bool:
@@ -49,7 +56,10 @@ class Reread(Protocol):
         """What the tenant's limits ask for before the next part."""
 
     async def next(self) -> "tuple[list[Event], list[str]]":
-        """The next events, and for each the place to go on behind it. Raises Trouble; then it can be asked again."""
+        """The next events, and for each the place to go on behind it. Raises Trouble; then it can be asked again.
+
+        The last place is exact: whoever goes on from there gets none of these again.
+        """
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -79,8 +89,16 @@ class Kind(Protocol):
     async def event(self, name: str, id_: str, log: Any) -> bytes:
         """One event as the tenant sends it. Raises Trouble; not_found where the tenant has none such."""
 
-    def reread(self, name: str, since_ms: int, until_ms: int, after: str, log: Any) -> Reread:
-        """The events with since <= time < until. after: the place behind which, "" for all of them."""
+    def reread(
+        self, name: str, since_ms: int, until_ms: int, after: str, log: Any, selection: Selection = ALL
+    ) -> Reread:
+        """The events with since <= time < until. after: the place behind which, "" for all of them.
+
+        selection: one that is offered.
+        """
+
+    def expect_offered(self, selection: Selection) -> None:
+        """Raises SelectionError for one that this kind of source does not offer."""
 
 
 def places_of(tenant: str) -> "Places":

@@ -13,6 +13,8 @@ import msgspec
 from shipper.event import Event
 from shipper.sources.start import embedded_time
 
+HASHED = "sha256-"
+"""So the id of an event begins that has none of its own; the hash of its bytes follows."""
 MAX_ID = 256
 """An id longer than this is no id: it would grow every index and name."""
 
@@ -89,14 +91,14 @@ def _odd_event_of(raw: bytes, arrived: int) -> Event:
     """Field by field, each taken if it is a string that can be one."""
     fields = _read_fields(raw)
     date = _text(fields.date)
-    id_ = _text(fields.log_id) or _text(fields.object_id) or f"sha256-{sha256(raw).hexdigest()}"
+    id_ = _text(fields.log_id) or _text(fields.object_id) or f"{HASHED}{sha256(raw).hexdigest()}"
     return Event(id_, _time(id_, date, arrived), date, _text(fields.type), raw)
 
 
 def _time(id_: str, date: str, arrived: int) -> int:
     time = embedded_time(id_)
     if time is None:
-        time = _time_of(date)
+        time = time_of(date)
     return arrived if time is None else time
 
 
@@ -160,7 +162,8 @@ def _text(value: object) -> str:
     return value
 
 
-def _time_of(date: str) -> int | None:
+def time_of(date: str) -> int | None:
+    """Milliseconds since 1970 UTC; None where an event's date says nothing of it."""
     try:
         moment = datetime.fromisoformat(date)
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
