@@ -9,6 +9,16 @@ from shipper.commands import config_option, fail, run_async, settings_of, who
 from shipper.commands.times import Moment
 from shipper.exit_status import USAGE
 
+rate_option = click.option(
+    "--rate", default=0.0, type=click.FloatRange(min=0), help="Into a sink: at most so many events a second [no limit]."
+)
+accept_dead_option = click.option(
+    "--accept-dead",
+    default=0,
+    type=click.IntRange(min=0),
+    help="So many events that a sink refuses are right: step over them, and name them in a file.",
+)
+
 
 @click.command()
 @config_option
@@ -22,13 +32,8 @@ from shipper.exit_status import USAGE
     help="Where they come from [else the first of these that has them all].",
 )
 @click.option("--archive", default="", help="The sink whose bucket is read [else the only one].")
-@click.option("--rate", default=0.0, type=click.FloatRange(min=0), help="At most so many events a second; 0: no limit.")
-@click.option(
-    "--accept-dead",
-    default=0,
-    type=click.IntRange(min=0),
-    help="So many refused events are right: step over them, and name them in a file.",
-)
+@rate_option
+@accept_dead_option
 @click.option("--resume", type=click.Path(path_type=Path), help="Where the progress is kept [else in state_dir].")
 def replay(config_file: Path | None, since: int, until: int, **typed: Any) -> None:
     """Bring events of some time to a sink once more.

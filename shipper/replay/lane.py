@@ -15,9 +15,10 @@ from shipper.replay.supply import Portion
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """One ack: the place behind its last event, how many events were delivered, and those that were refused."""
+    """One ack: the place behind its last event and its time, how many were delivered, and those that were refused."""
 
     place: str
+    time: int
     delivered: int
     refused: Sequence[tuple[Event, Burial]]
 
@@ -116,7 +117,7 @@ class ReplayLane:
         """Tells what is settled and lets go of it."""
         settled = list(islice(self._held, upto - self._position))
         refused = [(settled[burial.number - self._position - 1][0], burial) for burial in dead]
-        await self._settled(Settled(settled[-1][1], len(settled) - len(refused), refused))
+        await self._settled(Settled(settled[-1][1], settled[-1][0].time, len(settled) - len(refused), refused))
         for _ in settled:
             self._held.popleft()
         self._position = upto

@@ -1,4 +1,4 @@
-"""How far a replay got, in a small file: what an interrupted one goes on from."""
+"""How far a replay or an export got, in a small file: what an interrupted one goes on from."""
 
 import os
 from pathlib import Path
@@ -10,9 +10,10 @@ from shipper.replay.supply import Using
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """what: the replay's own words, by which its file is known again. place: the supply's, behind the last ack.
+    """what: its own words, by which its file is known again. place: the supply's, behind the last event that is done.
 
-    delivered, refused: events so far.
+    since, until: the range of time, which may have been typed as one that ends now. delivered, refused: events so far.
+    time: of the last one. size: bytes of the output file that hold them. Times in milliseconds since 1970 UTC.
     """
 
     what: str
@@ -20,10 +21,14 @@ class Progress(msgspec.Struct, frozen=True):
     place: str = ""
     delivered: int = 0
     refused: int = 0
+    since: int = 0
+    until: int = 0
+    time: int = 0
+    size: int = 0
 
 
 def load(file: Path, what: str) -> Progress | None:
-    """The progress in this file, None where there is none. Raises ValueError where it is another replay's."""
+    """The progress in this file, None where there is none. Raises ValueError where it is another one's."""
     try:
         data = file.read_bytes()
     except FileNotFoundError:
@@ -31,9 +36,9 @@ def load(file: Path, what: str) -> Progress | None:
     try:
         found = msgspec.json.decode(data, type=Progress)
     except msgspec.MsgspecError:
-        raise ValueError(f"{file} is no file of a replay's progress") from None
+        raise ValueError(f"{file} is no file of progress") from None
     if found.what != what:
-        raise ValueError(f"{file} belongs to another replay: {found.what}")
+        raise ValueError(f"{file} belongs to another run: {found.what}")
     return found
 
 

@@ -25,10 +25,11 @@ from shipper.sources.kinds import kind_of
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What is to be replayed. since, until: milliseconds since 1970 UTC, the latter not included.
+    """What is to be delivered. since, until: milliseconds since 1970 UTC, the latter not included.
 
     rate: the most events a second, 0 for no limit. file: where the progress is kept, None for nowhere. who: types it.
     accept_dead: so many refused events are right, also where they come one after another.
+    what: in words, "" for a replay.
     """
 
     source: str
@@ -39,11 +40,12 @@ class Order(msgspec.Struct, frozen=True):
     file: Path | None = None
     who: str = ""
     accept_dead: int = 0
+    what: str = ""
 
     @property
     def words(self) -> str:
         """For audit, and to know a file of progress again."""
-        return f"replay {self.source} to {self.sink} from {moment(self.since)} until {moment(self.until)}"
+        return self.what or f"replay {self.source} to {self.sink} from {moment(self.since)} until {moment(self.until)}"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -83,7 +85,8 @@ class Replay:
     """One source into one sink.
 
     missing: what lets through what is wanted, None for everything. ends: ids behind which a batch ends. tell: called
-    with (delivered, refused, skipped) after each ack, for a progress bar. stop: ends it with manners once it is set.
+    after each ack with how many events are done and the time of the last one, for a progress bar. stop: ends it with
+    manners once it is set.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class Replay:
         *,
         missing: Missing | None = None,
         ends: Collection[str] = (),
-        tell: Callable[[int, int, int], None] = lambda _delivered, _refused, _skipped: None,
+        tell: Callable[[int, int], None] = lambda _events, _at_ms: None,
         stop_within_secs: float = 20.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -122,7 +125,8 @@ class Replay:
         """Delivers all of it, waiting out whatever trouble the destination has. Raises SupplyError, Fatal, OSError."""
         progress = self.begun(self._order)
         if progress is None or progress.using != supply.using:
-            progress = Progress(self._order.words, supply.using)
+            order = self._order
+            progress = Progress(order.words, supply.using, since=order.since, until=order.until)
         self._progress = progress
         portions = supply.events(self._order.since, self._order.until, progress.place)
         if self._missing is not None:
@@ -192,10 +196,12 @@ class Replay:
             place=settled.place,
             delivered=progress.delivered + settled.delivered,
             refused=progress.refused + len(settled.refused),
+            time=settled.time,
         )
         if self._order.file is not None:
             save(self._order.file, self._progress)
-        self._tell(self._progress.delivered, self._progress.refused, self._missing.skipped if self._missing else 0)
+        skipped = self._missing.skipped if self._missing else 0
+        self._tell(self._progress.delivered + self._progress.refused + skipped, settled.time)
         await self._report(settled.delivered)
 
     def _note_refused(self, refused: "list[tuple[Event, Burial]] | Any") -> None:

@@ -2,14 +2,13 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from shipper.archive import Archive
 from shipper.ask import Ask
@@ -17,8 +16,10 @@ from shipper.config import Settings
 from shipper.exit_status import IO_FAILED, OK, UNDONE
 from shipper.journal import UnknownNameError
 from shipper.replay.archived import ArchiveSupply
+from shipper.replay.bars import Span, events_bar
 from shipper.replay.missing import Missing, Wanted
 from shipper.replay.names import archive_for, opened, source_named, sources_of
+from shipper.replay.progress import Progress
 from shipper.replay.run import Order, Outcome, Replay, choose
 from shipper.replay.supply import PAGE_SECS, JournalSupply, SourceSupply, Supply, SupplyError, Using, moment
 from shipper.sink import Fatal, Sink
@@ -63,30 +64,49 @@ async def replay_all(settings: Settings, ask: Ask, request: Request) -> int:
 
 async def _replay_one(settings: Settings, ask: Ask, request: Request, source: str, sink: Sink) -> int:
     archive = archive_for(settings, source, request.archive, but=request.to)
-    file = request.resume or _place(settings, request, source)
+    file = request.resume or place_in(settings, f"{source}-{request.to}-{request.since}-{request.until}")
     order = Order(
         source, request.to, request.since, request.until, request.rate, file, request.who, request.accept_dead
     )
+    begun = begun_by(order)
+    found = supplies_for(settings, ask, source, request.to, archive, request.page_secs)
+    async with ended_in_words(file) as ended, found as supplies:
+        supply = await _supply(supplies, order, request.using, begun.using if begun else None)
+        ended.status = await deliver(settings, ask, order, sink, supply)
+    return ended.status
+
+
+def begun_by(order: Order) -> Progress | None:
+    """What an interrupted run of the same order left. Raises UnknownNameError where the file is another one's."""
     try:
-        begun = Replay.begun(order)
+        return Replay.begun(order)
     except ValueError as error:
         raise UnknownNameError("operator", str(error)) from None
+
+
+class Ended:
+    """How it ended: the exit status."""
+
+    status = UNDONE
+
+
+@asynccontextmanager
+async def ended_in_words(file: Path) -> AsyncIterator[Ended]:
+    """What ends the work is a line on stderr and a status. file: named where an error of the disk's names none."""
+    ended = Ended()
     try:
-        async with supplies_for(settings, ask, source, request.to, archive, request.page_secs) as supplies:
-            supply = await _supply(supplies, order, request.using, begun.using if begun else None)
-            going_on = f", going on behind {begun.delivered} events" if begun and begun.using == supply.using else ""
-            say(f"{order.words} using the {supply.using}{going_on}")
-            outcome = await _run(settings, ask, order, sink, supply)
+        yield ended
     except SupplyError as error:
         say(str(error))
-        return UNDONE
+        ended.status = UNDONE
     except Fatal as error:
         say(str(error))
-        return IO_FAILED
+        ended.status = IO_FAILED
+    except BrokenPipeError:
+        raise
     except OSError as error:
         say(f"{error.filename or file}: {error.strerror}")
-        return IO_FAILED
-    return _told(order, outcome)
+        ended.status = IO_FAILED
 
 
 async def _supply(supplies: list[Supply], order: Order, using: Using | None, begun: Using | None) -> Supply:
@@ -96,7 +116,26 @@ async def _supply(supplies: list[Supply], order: Order, using: Using | None, beg
     return await choose(supplies, order, say, forced=using is not None)
 
 
-async def _run(settings: Settings, ask: Ask, order: Order, sink: Sink, supply: Supply) -> Outcome:
+async def deliver(
+    settings: Settings, ask: Ask, order: Order, sink: Sink, supply: Supply, *, newest_first: bool = False
+) -> int:
+    """All of an order, from a supply into its sink, beside the live lanes. Returns the exit status; raises as Replay.
+
+    newest_first: the supply's order of time.
+    """
+    begun = begun_by(order)
+    begun = begun if begun and begun.using == supply.using else None
+    going_on = f", going on behind {begun.delivered} events" if begun else ""
+    say(f"{order.words} using the {supply.using}{going_on}")
+    span = Span(order.since, order.until, int(time.time() * 1000), backwards=newest_first)
+    with events_bar(order.words, span, begun.delivered if begun else 0) as tell:
+        outcome = await _run(settings, ask, order, sink, supply, tell)
+    return _told(order, outcome)
+
+
+async def _run(
+    settings: Settings, ask: Ask, order: Order, sink: Sink, supply: Supply, tell: Callable[[int, int], None]
+) -> Outcome:
     missing = None
     if isinstance(sink, Archive):
         books = await read_books(ask, order.source, order.sink)
@@ -107,18 +146,17 @@ async def _run(settings: Settings, ask: Ask, order: Order, sink: Sink, supply: S
             first = moment(still_open[0] * HOUR_MS)
             say(f"left to the lane itself, which is still at it: {len(still_open)} hours, the first {first}")
         missing = Missing(sink, order.source, Wanted(open=books.open))
-    with progress_bar(order.words) as tell:
-        replay = Replay(
-            order,
-            source_named(settings, order.source),
-            sink,
-            ask,
-            missing=missing,
-            tell=lambda delivered, refused, skipped: tell(delivered + refused + skipped, None),
-            stop_within_secs=settings.shutdown_secs,
-        )
-        with stopped_by_signals(replay.stop):
-            return await replay.run(supply)
+    replay = Replay(
+        order,
+        source_named(settings, order.source),
+        sink,
+        ask,
+        missing=missing,
+        tell=tell,
+        stop_within_secs=settings.shutdown_secs,
+    )
+    with stopped_by_signals(replay.stop):
+        return await replay.run(supply)
 
 
 def _told(order: Order, outcome: Outcome) -> int:
@@ -158,29 +196,19 @@ async def supplies_for(
         yield [*found, ArchiveSupply(reading, source, books.stored)]
 
 
-def _place(settings: Settings, request: Request, source: str) -> Path:
+def place_in(settings: Settings, name: str) -> Path:
     """Where the progress is kept, unless the operator says where. Raises UnknownNameError."""
     folder = settings.state_dir / PROGRESS_FOLDER
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise UnknownNameError("operator", f"{folder}: {error.strerror}: say --resume FILE") from None
-    return folder / f"{source}-{request.to}-{request.since}-{request.until}.json"
+    return folder / f"{name}.json"
 
 
 def say(line: str) -> None:
     """One line for the operator, on stderr."""
     click.echo(f"shipper: {line}", err=True)
-
-
-@contextmanager
-def progress_bar(words: str) -> Iterator[Callable[[int, int | None], None]]:
-    """On stderr where that is a terminal. What it yields takes what is done, and all there is to do where known."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda done, all_: bar.update(task, completed=done, total=all_)
 
 
 @contextmanager

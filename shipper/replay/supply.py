@@ -14,9 +14,11 @@ import msgspec
 
 from shipper.ask import Ask
 from shipper.event import Event
+from shipper.reasons import HELD, WHAT_TO_DO
 from shipper.retry import Backoff
 from shipper.sources import SourceConfig
 from shipper.sources.kinds import Reread, kind_of
+from shipper.sources.selection import ALL, EVER, Selection
 from shipper.sources.trouble import Trouble
 from shipper.tally import HOUR_MS, Tally
 
@@ -25,10 +27,11 @@ AT_ONCE = 500
 """Events in one answer of the journal's."""
 PAGE_SECS = 0.5
 """Between two pages of the source: the live reader asks the same tenant."""
+LONGEST_DETAIL = 300
+"""Characters of a service's own words that an operator is shown."""
 PATIENCE_SECS = 60.0
 """So long may the source be in trouble before this ends."""
 AGAIN = "the same command takes what has them all now"
-LAST_MS = 253_402_300_799_000
 
 
 class SupplyError(Exception):
@@ -112,7 +115,13 @@ class JournalSupply:
 
 
 class SourceSupply:
-    """What the tenant still keeps, read anew. sleep: seconds; page_secs: between two pages."""
+    """What the tenant still keeps, read anew.
+
+    selection: only that of it. page_secs: between two pages. patience_secs: so long may trouble last. log: is told what
+    a person should know meanwhile; None for nobody. sleep, wall: seconds, for tests.
+
+    missing, unknown: as of `Reread`, of what was read so far.
+    """
 
     using: Using = "source"
 
@@ -121,11 +130,16 @@ class SourceSupply:
         name: str,
         config: SourceConfig,
         *,
+        selection: Selection = ALL,
         page_secs: float = PAGE_SECS,
+        patience_secs: float = PATIENCE_SECS,
+        log: Any = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._name, self._config, self._page_secs, self._sleep, self._wall = name, config, page_secs, sleep, wall
+        self._name, self._config, self._selection, self._log = name, config, selection, log or _Silent()
+        self._page_secs, self._patience_secs, self._sleep, self._wall = page_secs, patience_secs, sleep, wall
+        self.missing, self.unknown = 0, False
         self._whole = False
 
     @property
@@ -139,20 +153,29 @@ class SourceSupply:
         self._whole = since_ms >= self.keeps_from_ms
         if self._whole:
             return ""
-        return f"{self._name} keeps {self._config.retention_days:g} days: since {moment(self.keeps_from_ms)}"
+        return f"{self._name} keeps {self._keeps()}"
+
+    def _keeps(self) -> str:
+        return f"{self._config.retention_days:g} days: since {moment(self.keeps_from_ms)}"
 
     async def events(self, since_ms: int, until_ms: int, after: str = "") -> AsyncGenerator[Portion, None]:
-        """In the source's order. An event without a place of its own may come again.
+        """In the source's order. A place is exact at the end of a portion; within one, some may come again.
 
         Raises SupplyError, also where what comes next may be gone since it was said that everything is there.
         """
         reached_ms = since_ms
-        reread = kind_of(self._config).reread(self._name, since_ms, until_ms, after, _Silent())
+        warned = since_ms <= EVER[0] or bool(after)
+        reread = kind_of(self._config).reread(self._name, since_ms, until_ms, after, self._log, self._selection)
         try:
+            self.missing, self.unknown = reread.missing, reread.unknown
             while not reread.done:
                 portion = await self._next(reread)
-                if self._whole and reached_ms < self.keeps_from_ms:
+                self.missing, self.unknown = reread.missing, reread.unknown
+                if reached_ms < self.keeps_from_ms and self._whole:
                     raise SupplyError(f"{self._name} may have let go of events before they were read: {AGAIN}")
+                if reached_ms < self.keeps_from_ms and not warned:
+                    warned = True
+                    self._log.warning("events may be gone", note=f"it keeps {self._keeps()}")
                 reached_ms = max([reached_ms, *(event.time for event in portion.events)])
                 yield portion
                 if not reread.done:
@@ -164,14 +187,31 @@ class SourceSupply:
         backoff, failures, waited = Backoff(), 0, 0.0
         while True:
             try:
-                return Portion(*await reread.next())
+                portion = Portion(*await reread.next())
             except Trouble as trouble:
                 failures += 1
-                wait = max(backoff.delay(failures), trouble.retry_after or 0.0)
+                # The jitter keeps several readers of one tenant from asking together.
+                wait = (trouble.retry_after or 0.0) + backoff.delay(1 if trouble.retry_after else failures)
                 waited += wait
-                if waited > PATIENCE_SECS:
-                    raise SupplyError(f"{self._name}: {trouble.reason}: {trouble.note}") from None
+                if waited > self._patience_secs or trouble.reason in HELD:
+                    raise SupplyError(f"{self._name}: {_told(trouble)}") from None
+                if failures == 1:
+                    self._log.warning("waiting", reason=trouble.reason, note=trouble.note)
                 await self._sleep(wait)
+            else:
+                if failures:
+                    self._log.info("recovered")
+                return portion
+
+
+def _told(trouble: Trouble) -> str:
+    """The trouble in a line for a person, with what to do, unless the service itself says what is wrong."""
+    from shipper.commands.shown import visible
+
+    if trouble.detail:
+        return f"{trouble.reason}: {trouble.note} ({visible(trouble.detail[:LONGEST_DETAIL])})"
+    do = "" if trouble.reason == "refused" else f". {WHAT_TO_DO[trouble.reason]}"
+    return f"{trouble.reason}: {trouble.note}{do}"
 
 
 class _Silent:
@@ -185,4 +225,4 @@ def moment(at_ms: int) -> str:
     """A time (milliseconds since 1970 UTC) for a person; what no date holds, as the last one that is."""
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(min(at_ms, LAST_MS) / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(min(at_ms, EVER[1]) / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

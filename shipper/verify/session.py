@@ -12,10 +12,11 @@ from shipper.ask import Ask
 from shipper.config import Settings
 from shipper.exit_status import OK, UNDONE
 from shipper.journal import UnknownNameError
+from shipper.replay.bars import counting_bar
 from shipper.replay.missing import Missing, Wanted
 from shipper.replay.names import archives_of, is_archive, opened, sink_named, source_named, sources_of
 from shipper.replay.run import Order, Replay, choose
-from shipper.replay.session import progress_bar, say, stopped_by_signals, supplies_for
+from shipper.replay.session import say, stopped_by_signals, supplies_for
 from shipper.replay.supply import PAGE_SECS, SourceSupply, Supply, SupplyError, moment
 from shipper.sink import Sink
 from shipper.tally import HOUR_MS
@@ -102,7 +103,7 @@ class _Session:
 
     async def _look(self, supplies: list[Supply]) -> tuple[Verify, Findings]:
         request = self._request
-        with progress_bar(f"verify {self._source} in {request.sink}") as tell:
+        with counting_bar(f"verify {self._source} in {request.sink}") as tell:
             verify = Verify(
                 self._ask,
                 self._source,

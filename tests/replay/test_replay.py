@@ -345,8 +345,8 @@ async def test_what_an_odd_event_is_survives_the_archive(tmp_path: Path, bucket:
         ({"to": "nowhere"}, "there is no sink 'nowhere' (there are: archive, siem)"),
         ({"to": "siem", "source": "nobody"}, "there is no source 'nobody' (there are: acme)"),
         ({"to": "siem", "archive": "siem"}, "what the sink siem wrote can't be read back"),
-        ({"to": "siem", "resume": "another"}, "belongs to another replay: replay acme to siem from 1970"),
-        ({"to": "siem", "resume": "broken"}, "is no file of a replay's progress"),
+        ({"to": "siem", "resume": "another"}, "belongs to another run: replay acme to siem from 1970"),
+        ({"to": "siem", "resume": "broken"}, "is no file of progress"),
     ],
 )
 async def test_names_that_are_not_there_end_it_in_one_line(
