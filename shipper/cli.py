@@ -14,6 +14,7 @@ from shipper.commands import config_option, fail, run_async, settings_of
 from shipper.commands.audit import audit
 from shipper.commands.backup import backup
 from shipper.commands.dead import dead
+from shipper.commands.export import export
 from shipper.commands.get import get
 from shipper.commands.places import checkpoint, forget, rename
 from shipper.commands.recover import recover
@@ -144,7 +145,22 @@ def simulate(**options: Any) -> None:
         fail(USAGE, f"simulate: {wrong}")
 
 
-for command in (status, retry, dead, checkpoint, verify, replay, forget, rename, audit, backup, types, get, tail):
+for command in (
+    status,
+    retry,
+    dead,
+    checkpoint,
+    verify,
+    replay,
+    export,
+    forget,
+    rename,
+    audit,
+    backup,
+    types,
+    get,
+    tail,
+):
     main.add_command(command)
 checkpoint.add_command(recover)
 

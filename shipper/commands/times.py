@@ -1,15 +1,17 @@
 """Times as they are typed."""
 
 import re
+import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 if TYPE_CHECKING:
     _Base = click.ParamType[int]
+    _RangeBase = click.ParamType["Bound"]
 else:
-    _Base = click.ParamType
+    _Base = _RangeBase = click.ParamType
 
 
 _UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
@@ -37,3 +39,26 @@ class Moment(_Base):
         if at.tzinfo is None:
             self.fail("must say its time zone: add Z for UTC, or an offset like +01:00", param, ctx)
         return int(at.timestamp() * 1000)
+
+
+class Bound(NamedTuple):
+    """An end of a range of time, in milliseconds since 1970 UTC, and the words in which it was typed."""
+
+    at_ms: int
+    text: str
+
+
+class BoundType(_RangeBase):
+    """A time with its zone, an age like 24h before now, or `earliest`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Bound:
+        """Fails with one line where it is none of these."""
+        if isinstance(value, Bound):
+            return value
+        age = seconds_of(value)
+        if value == "earliest":
+            return Bound(0, value)
+        at = int((time.time() - age) * 1000) if age is not None else Moment().convert(value, param, ctx)
+        return Bound(at, value)
