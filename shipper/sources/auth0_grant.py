@@ -11,8 +11,9 @@ from shipper.sources.trouble import Trouble
 class Auth0Grant(Grant):
     """Auth0 docs, "Get Management API Access Tokens for Production"."""
 
+    # read:logs is enough. The reference names the other one beside it, so many applications have it; it is no danger.
     needed = frozenset({"read:logs", "read:logs_users"})
-    advice = "Grant the application read:logs and read:logs_users only."
+    advice = "Grant the application read:logs only."
 
     def __init__(self, config: Auth0Config) -> None:
         self._config = config
