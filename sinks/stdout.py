@@ -21,6 +21,7 @@ STDOUT = 1
 CLOSE_SECS = 1.0
 """How long `close` waits for the thread, which may be stuck in a pipe that nobody reads."""
 
+_PLACES: dict[tuple[int, int, int], "_Place"] = {}
 _GONE = frozenset({errno.EPIPE, errno.EBADF, errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN})
 # EFBIG: the file has reached the size that this process may write (ulimit -f), which heals like a full disk.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -80,11 +81,24 @@ class _Job:
         self.reported = False
 
 
+class _Place:
+    """What a file descriptor leads to: several sinks may, as when one takes the place of another that is stuck there.
+
+    turn: held while lines go out. last: who printed there last. torn: its last line has no end.
+    """
+
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+        self.last: _Printer | None = None
+        self.torn = False
+
+
 class _Printer:
     """One thread that prints one job after another, each whole, whatever becomes of the one who waits for it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._place = _PLACES.setdefault(_key(fd), _Place())
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._ended: Future[None] = Future()
         self._ended.set_running_or_notify_cancel()  # from here on nobody who waits for it can cancel it
@@ -109,8 +123,10 @@ class _Printer:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if job.done.set_running_or_notify_cancel():
-                self._do(job)
+            with self._place.turn:
+                if job.done.set_running_or_notify_cancel():
+                    self._do(job)
+                    self._place.last = self
         self._ended.set_result(None)
 
     def _do(self, job: _Job) -> None:
@@ -127,11 +143,10 @@ class _Printer:
 
     def _mend(self, lines: bytes) -> None:
         """Where other lines come than those that were broken off, the torn one is ended first."""
-        if lines.startswith(self._unreported):
+        if self._place.last is self and lines.startswith(self._unreported):
             return
-        if not self._unreported.endswith(b"\n"):
-            while not self._some(memoryview(b"\n")):
-                pass
+        while self._place.torn:
+            self._place.torn = not self._some(memoryview(b"\n"))
         self._unreported = b""
 
     def _put(self, lines: bytes) -> None:
@@ -141,6 +156,7 @@ class _Printer:
                 at += self._some(view[at:])
         finally:
             self._unreported = lines[:at]
+            self._place.torn = at > 0 and not self._unreported.endswith(b"\n")
 
     def _some(self, data: memoryview) -> int:
         try:
@@ -151,6 +167,14 @@ class _Printer:
             writable.register(self._fd, select.POLLOUT)
             writable.poll()
             return 0
+
+
+def _key(fd: int) -> tuple[int, int, int]:
+    try:
+        there = os.fstat(fd)
+    except OSError:
+        return fd, 0, 0
+    return fd, there.st_dev, there.st_ino
 
 
 def _kind(mode: int) -> str:

@@ -162,6 +162,20 @@ async def test_a_cancelled_write_is_finished_before_the_next_one_begins(pipe: tu
     await sink.close()
 
 
+async def test_a_sink_in_the_place_of_one_that_is_stuck_waits_for_its_lines_to_end(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[1], False)  # so that both get their turns
+    old, new = make_sink(pipe[1]), make_sink(pipe[1], format="raw")
+    await old.open()
+    first = await cancelled_in_a_full_pipe(old, pipe[0], 2000)
+    await new.open()
+    await old.close()
+    write = asyncio.create_task(new.write(make_batch(2000)))
+    expected = lines(1, 2000) + b"".join(event.raw + b"\n" for event in make_events(2000))
+    assert first + await in_thread(lambda: read_exactly(pipe[0], len(expected) - 1)) == expected
+    await write
+    await new.close()
+
+
 async def test_a_cancelled_batch_that_comes_again_is_not_printed_twice(pipe: tuple[int, int]) -> None:
     sink = make_sink(pipe[1])
     await sink.open()
@@ -337,6 +351,24 @@ def test_a_torn_line_is_ended_before_another_batch(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in said] == ["Unavailable disk_full"] * 2 + ["delivered"] * 2
     torn = lines(1, 20)[:1000]
     assert (tmp_path / "out").read_bytes() == torn + b"\n" + lines(700, 2) + lines(1, 20)
+
+
+def test_a_torn_line_is_ended_before_another_sinks_lines(tmp_path: Path) -> None:
+    body = """
+        limit(1000)
+        print(await write(sink, 20), file=sys.stderr)
+        limit(resource.RLIM_INFINITY)
+        other = Stdout(sink.config)
+        await other.open()
+        print(await write(other, make_events(2, 700)), file=sys.stderr)
+        print(await write(sink, 20), file=sys.stderr)
+        print(await write(other, make_events(2, 800)), file=sys.stderr)
+    """
+    with (tmp_path / "out").open("wb") as out:
+        said = run_child(body, out)
+    assert [line.split(":")[0] for line in said] == ["Unavailable disk_full", *["delivered"] * 3]
+    torn = lines(1, 20)[:1000]
+    assert (tmp_path / "out").read_bytes() == torn + b"\n" + lines(700, 2) + lines(1, 20) + lines(800, 2)
 
 
 @pytest.mark.parametrize("probe", ["await sink.probe()", "await sink.write(make_batch())"])
