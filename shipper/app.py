@@ -1,4 +1,4 @@
-"""The daemon: one TaskGroup in which every source and every lane has its task, and an end with manners.
+"""The daemon: one TaskGroup in which every source and every lane has its task, reloads, and an end with manners.
 
 Starting up is recovery, and stopping is a crash with manners: stop polling, give the writes in hand some seconds,
 close the journal. Whatever does not end in time is cut off; the journal loses nothing by it.
@@ -9,36 +9,31 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
-from pydantic import BaseModel
 
+from shipper import logs
 from shipper.admin import Admin
-from shipper.archive import Archive
-from shipper.chores import Upkeep, close_days
-from shipper.config import Settings
-from shipper.delivery import Delivery, place_of
+from shipper.chores import Upkeep
+from shipper.config import ConfigError, Settings, load
+from shipper.crew import Crew, Prepared
+from shipper.delivery import place_of
 from shipper.desk import Desk
 from shipper.exit_status import BUG, IO_FAILED, OK, UNDONE, WRONG_CONFIG
-from shipper.health import Health
 from shipper.history import History
-from shipper.journal import JournalBrokenError, NoRoomError
+from shipper.journal import JournalBrokenError, JournalError, NoRoomError
 from shipper.metrics import Metrics
-from shipper.nap import Nap
 from shipper.notify import Notify
 from shipper.opening import expect_not_archived, open_journal
 from shipper.reasons import WHAT_TO_DO
+from shipper.recovery import expect_begun
 from shipper.scene import Scene, SceneCollector
-from shipper.secret import Secret
-from shipper.sink import Fatal, Sink, SinkConfig, load_sink_type, sink_types
-from shipper.sources import SourceConfig
-from shipper.sources.kinds import Source, kind_of
-from shipper.sources.start import is_log_id
-from shipper.started import changed_parts, start_line
+from shipper.sink import Fatal
+from shipper.started import RELOAD, START, changed_parts, line_of
+from shipper.wanted import needs_restart, wanted
 
 CLOSE_SECS = 3.0
 """What the journal gets to close; it is whole without that, too."""
@@ -71,44 +66,34 @@ class App:
         recover: bool = False,
         fresh: bool = False,
     ) -> None:
-        self._settings = settings
-        self._environ = environ
+        self._settings, self._environ = settings, environ
+        self._once, self._recover, self._fresh = once, recover, fresh
         self._notify = Notify(environ)
-        self._once = once
-        self._recover = recover
-        self._fresh = fresh
         self._log = structlog.get_logger()
         self._metrics = Metrics()
-        self._stop = asyncio.Event()
-        self._sources: dict[str, Source] = {}
-        self._sinks: dict[str, Sink] = {}
-        self._deliveries: dict[tuple[str, str], Delivery] = {}
-        self._queues: list[Delivery] = []
-        self._naps: list[tuple[str, str, Nap]] = []
-        self._secrets: list[tuple[str, list[Secret]]] = []
-        self._lanes: list[tuple[Delivery, asyncio.Task[None]]] = []
-        self._polls: list[asyncio.Task[None]] = []
+        self._stop, self._reload_asked = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> int:
         """From an open journal to a closed one. Returns the exit status; raises the journal's errors of the start."""
         settings = self._settings
-        told = asyncio.create_task(self._notify.while_starting())
+        self._listen_to_hangups()
+        self._told = asyncio.create_task(self._notify.while_starting())
         self._journal = await open_journal(
             settings, self._metrics, self._log, recovering=self._recover, fresh=self._fresh
         )
         self._scene = Scene(
-            lambda: self._journal.figures,
-            self._sinks,
-            dead_letters_max_bytes=settings.journal.dead_letters_max_bytes,
+            lambda: self._journal.figures, dead_letters_max_bytes=settings.journal.dead_letters_max_bytes
         )
         self._history = History(self._scene)
         self._metrics.registry.register(SceneCollector(self._scene))
-        admin = Admin(self._journal, self._scene, self._history, self._metrics.registry, Desk(self._journal, self))
-        self._listen_to_signals()
+        self._crew = Crew(self._journal, self._scene, self._metrics, self._log, once=self._once)
+        desk = Desk(self._journal, self._crew)
+        self._admin = Admin(self._journal, self._scene, self._history, self._metrics.registry, desk)
+        self._listen_to_stops()
         try:
-            await self._open()
+            first = await self._prepared(settings, careful=not self._recover and not self._fresh)
             try:
-                address = await admin.start(settings.admin, settings.state_dir / "journal", self._runtime_dir)
+                address = await self._admin.start(settings.admin, settings.state_dir / "journal", self._runtime_dir)
             except OSError as error:
                 self._log.error(
                     "can't listen",
@@ -117,18 +102,12 @@ class App:
                     do="Set admin.listen to a free address, or shorten state_dir to 80 characters.",
                 )
                 return WRONG_CONFIG
-            self._log.info("started", admin=address, state_dir=str(settings.state_dir))
-            admin.ready = True
-            told.cancel()
-            self._notify.ready(self._scene.line())
-            told = asyncio.create_task(self._notify.while_running(self._journal.alive, self._scene.line))
-            status = await self._work()
+            return await self._work(first, address)
         finally:
-            told.cancel()
-            admin.ready = False
-            await admin.stop()
+            self._told.cancel()
+            self._admin.ready = False
+            await self._admin.stop()
             await self._close()
-        return status
 
     @property
     def _runtime_dir(self) -> Path | None:
@@ -136,252 +115,170 @@ class App:
         first = self._environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
         return Path(first) if first else None
 
-    # -- opening -------------------------------------------------------------------------------------------------------
+    async def _prepared(self, settings: Settings, *, careful: bool) -> Prepared:
+        """What these settings want, with all that can be wrong with it found before anything changes.
 
-    async def _open(self) -> None:
-        for name, config in self._settings.sources.items():
-            if config.enabled:
-                await self._open_source(name, config)
-        for name, sink_config in self._settings.sinks.items():
-            if sink_config.enabled:
-                self._sinks[name] = load_sink_type(sink_types()[sink_config.type])(sink_config)
-                await self._sinks[name].open()
-                self._watch(name, sink_config)
-        if not self._recover and not self._fresh:
-            await expect_not_archived([lane for lane in self._archives() if self._is_new(*lane[:2])], self._log)
-        for name, sink in self._sinks.items():
-            await self._open_lanes(name, sink)
-        self._name_the_left_behind()
-        await self._tell_start()
-
-    def _archives(self) -> list[tuple[str, str, Archive]]:
-        """Source, sink and archive of each lane whose destination can be read back."""
-        return [
-            (source, name, archive)
-            for name, archive in self._sinks.items()
-            if isinstance(archive, Archive)
-            for source in self._sources_of(archive.config)
-        ]
-
-    def _sources_of(self, config: SinkConfig) -> list[str]:
-        """The sources in use that a sink takes."""
-        return [source for source in self._sources if not config.from_sources or source in config.from_sources]
-
-    def _is_new(self, source: str, name: str) -> bool:
-        figures = self._journal.figures.sources[source]
-        return figures.checkpoint is None and name not in figures.lanes
-
-    async def _tell_start(self) -> None:
-        """Every start stands in the audit list, with what it was started with."""
-        before = await self._journal.last_audit("start ")
-        now = start_line(self._settings)
-        await self._journal.audit("shipper", now)
-        for part in changed_parts(before, now):
-            self._log.warning("changed since the last start", what=part)
-
-    async def _open_source(self, name: str, config: SourceConfig) -> None:
-        handle, former = await self._journal.source(name, config.tenant_key)
-        log = self._log.bind(source=name)
-        if former != name:
-            log.warning(
-                "the source has a new name; it goes on where it stood", former=former, do="Labels and S3 keys change."
-            )
-        if handle.figures.checkpoint is not None:
-            log.info("the journal has its place, so start is ignored", start=config.start, stored=handle.figures.stored)
-        source = kind_of(config).source(
-            name,
-            handle,
-            health=Health(log, asyncio.get_running_loop().time),
-            metrics=self._metrics.source(name),
-            log=log,
-            sleep=self._nap(name, ""),
-        )
-        self._watch(name, config)
-        self._sources[name] = source
-        self._scene.sources[name] = source.health
-        self._scene.server_now[name] = source.server_now
-        self._scene.retention[name] = config.retention_days * 86_400
-
-    async def _open_lanes(self, name: str, sink: Sink) -> None:
-        config = sink.config
-        slots = asyncio.Semaphore(config.request.concurrency)
-        alone = sum(other.enabled for other in self._settings.sinks.values()) == 1
-        for source in self._sources_of(config):
-            lane, new = await self._journal.lane(source, name, lane_start(config.start))
-            log = self._log.bind(source=source, sink=name)
-            figures = lane.figures
-            log.info("new lane" if new else "lane resumes", position=figures.position, behind=figures.lag)
-            health = Health(log, asyncio.get_running_loop().time)
-            self._scene.lanes[source, name] = health
-            self._deliveries[source, name] = Delivery(
-                lane,
-                sink,
-                kind_of(self._settings.sources[source]).origin(source),
-                slots=slots,
-                health=health,
-                metrics=self._metrics.lane(source, name),
-                eager=self._once,
-                alone=alone,
-                sleep=self._nap(source, name),
-            )
-            self._queues.append(await self._queue(source, sink, name, slots))
-
-    async def _queue(self, source: str, sink: Sink, name: str, slots: asyncio.Semaphore) -> Delivery:
-        """Delivers what an operator requeued, beside the lane."""
-        delivery = Delivery(
-            await self._journal.queue(source, name),
-            sink,
-            kind_of(self._settings.sources[source]).origin(source),
-            slots=slots,
-            health=Health(self._log.bind(source=source, sink=name, requeued=True), asyncio.get_running_loop().time),
-            metrics=self._metrics.lane(source, name),
-            alone=False,
-            sleep=self._nap(source, name),
-        )
-        # An operator decided over each of these, so a refusal is nothing to wonder at.
-        delivery.accept_dead(sys.maxsize)
-        return delivery
-
-    def _watch(self, name: str, config: BaseModel) -> None:
-        secrets = secrets_of(config)
-        self._secrets.append((name, secrets))
-        for secret in secrets:
-            secret.changed()  # as they are now is what a later change is told by
-
-    def _nap(self, source: str, sink: str) -> Callable[[float], Awaitable[None]]:
-        nap = Nap()
-        self._naps.append((source, sink, nap))
-        return nap.rest
-
-    # -- what an operator asks -----------------------------------------------------------------------------------------
-
-    def in_use(self, name: str) -> bool:
-        """Whether a source or sink of this name is running."""
-        return name in self._sources or name in self._sinks
-
-    def retry(self, name: str = "", accept_dead: int = 0) -> int:
-        """Makes what waits try at once: of one source or sink, or all. Returns how many lanes and sources that were.
-
-        accept_dead: so many more refusals are right, for lanes that are held for refusing everything.
+        careful: nothing begins anew that an earlier journal or an archive knows. Raises JournalError, and whatever a
+        sink raises that can't be opened.
         """
-        chosen = {(source, sink) for source, sink, _ in self._naps if name in ("", source, sink)}
-        for key in chosen:
-            if accept_dead and key in self._deliveries:
-                self._deliveries[key].accept_dead(accept_dead)
-        for source, sink, nap in self._naps:
-            if (source, sink) in chosen:
-                nap.wake()
-        return len(chosen)
-
-    def _name_the_left_behind(self) -> None:
-        """A source or sink that left the configuration keeps its place, and holds what it has not got."""
-        for source in self._journal.figures.sources.values():
-            for sink, lane in source.lanes.items():
-                if (source.name, sink) not in self._deliveries and lane.lag:
-                    self._log.warning(
-                        "events wait for a lane that is not in use",
-                        source=source.name,
-                        sink=sink,
-                        waiting=lane.lag,
-                        do="Put it back into the configuration; until then nothing of it is trimmed.",
-                    )
+        to = wanted(settings)
+        if careful:
+            expect_begun(
+                self._journal, settings.state_dir, {name: config.tenant_key for name, config in to.sources.items()}
+            )
+        prepared = await self._crew.prepare(to)
+        try:
+            if careful:
+                await expect_not_archived(self._crew.new_archives(prepared), self._log)
+        except BaseException:
+            await self._crew.give_up(prepared)
+            raise
+        return prepared
 
     # -- working -------------------------------------------------------------------------------------------------------
 
-    async def _work(self) -> int:
+    async def _work(self, first: Prepared, address: str) -> int:
         status = OK
         try:
             async with asyncio.TaskGroup() as group:
-                for (source, sink), delivery in self._deliveries.items():
-                    task = group.create_task(delivery.run(), name=f"lane {source} {sink}")
-                    self._lanes.append((delivery, task))
-                for queue in self._queues:
-                    self._lanes.append((queue, group.create_task(queue.run(), name="requeued")))
-                for name, source_ in self._sources.items():
-                    # First, so that it sees that nothing was read yet.
-                    self._polls.append(group.create_task(source_.tell_first_start(), name=f"first start {name}"))
-                    self._polls.append(group.create_task(source_.run(once=self._once), name=f"source {name}"))
-                upkeep = Upkeep(self._journal, self._settings, self._metrics, self._log, self._secrets, self.retry)
-                days = close_days(self._journal, self._scene, self._archives(), self._log)
-                beside = [group.create_task(work) for work in (upkeep.run(), days, self._history.keep())]
-                await self._until_done()
-                await self._wind_down()
+                await self._crew.become(first, group, 0.0)
+                await self._keep_line(START)
+                self._started(address)
+                upkeep = Upkeep(
+                    self._journal, self._settings, self._metrics, self._log, self._crew.secrets, self._crew.retry
+                )
+                beside = [group.create_task(work) for work in (upkeep.run(), self._history.keep())]
+                await self._until_done(group)
+                self._notify.stopping(self._settings.shutdown_secs + CLOSE_SECS)
+                await self._crew.stop(self._settings.shutdown_secs)
                 for task in beside:
                     task.cancel()
-        except* (JournalBrokenError, Fatal) as group_error:
+        except* (JournalError, Fatal) as group_error:
             status = self._broke_down(group_error, IO_FAILED)
         except* Exception as group_error:  # noqa: BLE001  logged by place; the journal is safe; the process ends
             status = self._broke_down(group_error, BUG)
         return self._verdict() if status == OK else status
 
+    def _started(self, address: str) -> None:
+        self._log.info("started", admin=address, state_dir=str(self._settings.state_dir))
+        self._admin.ready = True
+        self._told.cancel()
+        self._notify.ready(self._scene.line())
+        self._told = asyncio.create_task(self._notify.while_running(self._journal.alive, self._scene.line))
+
+    async def _until_done(self, group: asyncio.TaskGroup) -> None:
+        """Until a signal ends it, or, with once, all is delivered; with the reloads on the way."""
+        if self._once:
+            await self._unless_stopped(self._crew.drained())
+            return
+        while not self._stop.is_set():
+            await self._unless_stopped(self._reload_asked.wait())
+            if self._reload_asked.is_set():
+                self._reload_asked.clear()
+                await self._unless_stopped(self._reload(group))
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, Any]) -> None:
+        """To its end, or until the daemon shall stop."""
+        stopped, working = asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(work)
+        try:
+            await asyncio.wait([stopped, working], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            working.cancel()
+            await asyncio.wait([working])
+        if not working.cancelled():
+            working.result()
+
     def _broke_down(self, group: BaseExceptionGroup[Any], status: int) -> int:
         self._notify.stopping(CLOSE_SECS)
         for error in _leaves(group):
-            if isinstance(error, JournalBrokenError | Fatal):
+            if isinstance(error, JournalError | Fatal):
                 self._log.critical("stopping", reason=error.reason, note=str(error), do=WHAT_TO_DO[error.reason])
             else:
                 self._log.critical("stopping", reason="bug", error=place_of(error), do=WHAT_TO_DO["bug"])
         return status
 
-    async def _until_done(self) -> None:
-        stopped = asyncio.ensure_future(self._stop.wait())
-        work: asyncio.Future[Any] = stopped
-        if self._once:
-            work = asyncio.ensure_future(self._drained())
-        try:
-            await asyncio.wait([stopped, work], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiting in (stopped, work):
-                waiting.cancel()
-
-    async def _drained(self) -> None:
-        """Every source has seen an empty page, and every lane is empty or has failed for a minute."""
-        await asyncio.wait(self._polls)
-        for delivery, task in self._lanes:
-            delivery.finish(task)
-        await asyncio.wait([task for _, task in self._lanes])
-
-    async def _wind_down(self) -> None:
-        """Stop polling; up to shutdown_secs for the writes in hand; then everything is cut off."""
-        self._notify.stopping(self._settings.shutdown_secs + CLOSE_SECS)
-        for poll in self._polls:
-            poll.cancel()
-        for delivery, task in self._lanes:
-            delivery.stop(task)
-        tasks = [*self._polls, *(task for _, task in self._lanes)]
-        if tasks:
-            _, left = await asyncio.wait(tasks, timeout=self._settings.shutdown_secs)
-            for task in left:
-                self._log.warning("a write did not end in time; its events are sent again", task=task.get_name())
-                task.cancel()
-
     def _verdict(self) -> int:
         if not self._once:
             self._log.info("stopped")
             return OK
-        waiting = [
-            (source, sink, self._journal.figures.sources[source].lanes[sink].lag) for source, sink in self._deliveries
-        ]
-        for source, sink, lag in waiting:
-            if lag:
-                self._log.error("not delivered", source=source, sink=sink, waiting=lag)
-        done = all(lag == 0 for _, _, lag in waiting) and all(
-            s.health.state == "running" for s in self._sources.values()
-        )
+        for (source, sink), waiting in self._crew.unfinished:
+            self._log.error("not delivered", source=source, sink=sink, waiting=waiting)
+        done = not self._crew.unfinished and self._crew.all_read
         self._log.info("done" if done else "something waits")
         return OK if done else UNDONE
 
+    async def _keep_line(self, what: str) -> None:
+        """Every start and reload stands in the audit list, with what it was done with."""
+        before = await self._journal.last_audit(START, RELOAD)
+        now = line_of(what, self._settings)
+        await self._journal.audit("shipper", now)
+        for part in changed_parts(before, now):
+            self._log.warning("changed since the last start or reload", what=part)
+
+    # -- reloading -----------------------------------------------------------------------------------------------------
+
+    async def _reload(self, group: asyncio.TaskGroup) -> None:
+        """The configuration as it is now: all of it, or, where anything is wrong with it, nothing.
+
+        Raises JournalError where the journal fails, in which case the daemon ends.
+        """
+        self._notify.reloading()
+        try:
+            settings = self._loaded()
+            prepared = await self._prepared(settings, careful=True)
+        except ConfigError as error:
+            self._refuse(error.lines)
+        except JournalError as error:
+            self._refuse([str(error)])
+        except Exception as error:  # noqa: BLE001  a stranger's sink may fail in any way while it is opened
+            self._refuse([place_of(error)])
+        else:
+            await self._crew.become(prepared, group, settings.shutdown_secs)
+            self._settings = settings
+            logs.configure(settings.log.level, settings.log.format)
+            await self._keep_line(RELOAD)
+            self._crew.retry()
+            self._scene.refused = False
+            self._metrics.reloaded("applied")
+            self._log.info("reloaded", config=str(settings.file), **prepared.change.told)
+        self._notify.ready(self._scene.line())
+
+    def _loaded(self) -> Settings:
+        """Raises ConfigError, also for what only a restart can change."""
+        settings = load(self._settings.file, self._environ)
+        if fixed := needs_restart(self._settings, settings):
+            raise ConfigError(settings.file, [f"{', '.join(fixed)}: a reload can't change that: restart for it"])
+        return settings
+
+    def _refuse(self, lines: list[str]) -> None:
+        self._scene.refused = True
+        self._metrics.reloaded("refused")
+        for line in lines:
+            self._log.error(
+                "reload refused: all goes on as before",
+                config=str(self._settings.file),
+                note=line,
+                do="Mend it, and reload once more; `shipper check --offline` tries it without.",
+            )
+
     # -- ending --------------------------------------------------------------------------------------------------------
 
-    def _listen_to_signals(self) -> None:
+    def _listen_to_hangups(self) -> None:
+        """What came since the configuration was read waits for its turn, until the start is over."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+
+    def _asked_to_reload(self) -> None:
+        if self._once or self._stop.is_set():
+            self._log.warning("SIGHUP is ignored, since this run ends by itself")
+        else:
+            self._reload_asked.set()
+
+    def _listen_to_stops(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
-
-    def _asked_to_reload(self) -> None:
-        self._metrics.reloaded("refused")
-        self._log.warning("SIGHUP is ignored", do="Restart to read the configuration again.")
 
     def _asked_to_stop(self, number: int) -> None:
         if self._stop.is_set():
@@ -394,39 +291,11 @@ class App:
         limit.start()
 
     async def _close(self) -> None:
-        for source in self._sources.values():
-            await source.close()
-        for name, sink in self._sinks.items():
-            try:
-                async with asyncio.timeout(1.0):
-                    await sink.close()
-            except Exception as error:  # noqa: BLE001  a sink that can't close must not keep the journal open
-                self._log.warning("a sink did not close", sink=name, error=place_of(error))
+        await self._crew.close()
         try:
             await self._journal.close()
         except (JournalBrokenError, NoRoomError) as error:
             self._log.error("the journal did not close cleanly; it is read again at the start", note=str(error))
-
-
-def secrets_of(config: BaseModel) -> list[Secret]:
-    """Every secret of a section and of the sections in it."""
-    found: list[Secret] = []
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        if isinstance(value, Secret):
-            found.append(value)
-        elif isinstance(value, BaseModel):
-            found += secrets_of(value)
-    return found
-
-
-def lane_start(start: str) -> str:
-    """A sink's `start` as the journal understands it."""
-    if start in ("earliest", "latest"):
-        return start
-    if is_log_id(start):
-        return f"id:{start}"
-    return f"time:{int(datetime.fromisoformat(start).timestamp() * 1000)}"
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

@@ -27,7 +27,7 @@ PURGE_EVERY_SECS = 600.0
 class Upkeep:
     """Every few seconds: gives up what may go, and lets what is held try again when its secret changed.
 
-    secrets: with the name of the source or sink that has them. retry: makes that try at once.
+    secrets: those in use, with the name of the source or sink that has them. retry: makes that try at once.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Upkeep:
         settings: Settings,
         metrics: Metrics,
         log: Any,
-        secrets: Sequence[tuple[str, list[Secret]]],
+        secrets: Callable[[], Sequence[tuple[str, list[Secret]]]],
         retry: Callable[[str], int],
     ) -> None:
         self._journal, self._metrics, self._log = journal, metrics, log
@@ -54,7 +54,7 @@ class Upkeep:
                 await self._journal.trim()
                 await self._keep_settled()
                 await self._purge()
-            for name, secrets in self._secrets:
+            for name, secrets in self._secrets():
                 changed = [secret.changed() for secret in secrets]
                 if any(changed):
                     self._log.info("a secret has changed", name=name, tries=self._retry(name))
@@ -80,18 +80,11 @@ class Upkeep:
             self._metrics.journal_error("io")
 
 
-async def close_days(
-    journal: SqliteJournal, scene: Scene, archives: Sequence[tuple[str, str, Archive]], log: Any
-) -> None:
-    """Writes the digests of archives, each with its source and sink, until it is cancelled. Raises JournalError."""
-    desk = Desk(journal)
-    closings = [
-        (Closing(archive, source, sink, desk.answer, log.bind(source=source, sink=sink)), source, sink)
-        for source, sink, archive in archives
-    ]
-    while closings:
-        for closing, source, sink in closings:
-            horizon = scene.lane_horizon(source, sink)
-            if horizon is not None:
-                await closing.run_once(scene.server_now[source](), horizon)
+async def close_days(journal: SqliteJournal, scene: Scene, archive: Archive, lane: tuple[str, str], log: Any) -> None:
+    """Writes the digests of one lane into an archive, until it is cancelled. Raises JournalError."""
+    closing = Closing(archive, *lane, Desk(journal).answer, log)
+    while True:
+        horizon = scene.lane_horizon(*lane)
+        if horizon is not None:
+            await closing.run_once(scene.server_now[lane[0]](), horizon)
         await asyncio.sleep(DIGEST_EVERY_SECS)

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -47,6 +48,8 @@ def main() -> None:
 @click.option("--fresh", is_flag=True, help="Begin anew, whatever was before.")
 def run(config_file: Path | None, *, once: bool, recover: bool, fresh: bool) -> None:
     """Read, keep, deliver: the daemon."""
+    # A reload that is asked for from here on is kept until the daemon can do it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     if recover and fresh:
         fail(USAGE, "--recover goes on with what was, --fresh does not: say one of them")
     settings = settings_of(config_file)

@@ -54,7 +54,7 @@ class Delivery:
         self._limits = Limits(batch.max_events * bodies, batch.max_bytes * bodies, sink.overhead, batch.timeout_secs)
         self._backoff = backoff or Backoff(request.retry_initial_backoff_secs, request.retry_max_duration_secs)
         self._slots, self.health, self._metrics = slots, health, metrics
-        self._eager, self._alone = eager, alone
+        self._eager, self.alone = eager, alone
         self._clock, self._sleep = clock, sleep
         self._plan = Plan(lane.figures.position, sink.config.max_dead_in_a_row)
         self._attempt = 0
@@ -211,7 +211,7 @@ class Delivery:
 
     def _fatal(self, outcome: Fatal) -> float:
         self._metrics.outcome("unavailable", outcome.reason)
-        if self._alone:
+        if self.alone:
             raise outcome
         return self._wait_out("held", outcome.reason, outcome.note)
 

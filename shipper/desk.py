@@ -181,7 +181,7 @@ class Desk:
     def _refuse_in_use(self, name: str) -> None:
         if self._daemon is not None and self._daemon.in_use(name):
             raise UnknownNameError(
-                "operator", f"{name} is in use: stop the daemon, or take {name} out of the configuration and restart"
+                "operator", f"{name} is in use: stop the daemon, or take {name} out of the configuration and reload"
             )
 
     async def _retry(self, question: Mapping[str, Any]) -> dict[str, int]:

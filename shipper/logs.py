@@ -14,26 +14,51 @@ import structlog
 from shipper.delivery import place_of
 
 MAX_VALUE = 1024
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "exception": 40, "critical": 50}
 SAME_AFTER_SECS = 60.0
 MOST_REMEMBERED = 256
 
 
+class _Chosen:
+    """What the settings say at this moment: loggers are bound once, and a reload changes what they do."""
+
+    def __init__(self) -> None:
+        self.level = logging.INFO
+        self.render: Any = structlog.processors.JSONRenderer(ensure_ascii=True)
+
+    def leave_out(self, _logger: Any, method: str, record: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        if LEVELS[method] < self.level:
+            raise structlog.DropEvent
+        return record
+
+    def __call__(self, logger: Any, method: str, record: structlog.typing.EventDict) -> Any:
+        return self.render(logger, method, record)
+
+
+_CHOSEN = _Chosen()
+
+
 def configure(level: str = "info", form: Literal["auto", "console", "json"] = "auto") -> None:
-    """Sets up structlog and the standard library's logging. form: auto is console on a terminal, else json."""
+    """Sets up structlog and the standard library's logging. form: auto is console on a terminal, else json.
+
+    Called again, it changes what loggers do that are bound already.
+    """
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
-    renderer: Any = (
+    _CHOSEN.level = LEVELS[level]
+    _CHOSEN.render = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if console
         else structlog.processors.JSONRenderer(ensure_ascii=True)
     )
     structlog.configure(
         processors=[
+            _CHOSEN.leave_out,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _cut,
-            renderer,
+            _CHOSEN,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )

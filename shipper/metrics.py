@@ -40,6 +40,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         # OpenMetrics adds when each series began, which Prometheus 2 stores as so many more series.
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._labelled: list[tuple[set[str], Counter | Gauge | Histogram]] = []
         PlatformCollector(registry=self.registry)
         ProcessCollector(registry=self.registry)
         source, lane = ["source"], ["source", "sink"]
@@ -59,6 +60,7 @@ class Metrics:
             source,
             registry=self.registry,
         )
+        self._labelled.append(({"source"}, self.remaining))
         self.links_refused = self._counter("shipper_links_refused", "Links that lead elsewhere or are missing", source)
         self.no_progress = self._counter("shipper_no_progress", "Pages that lead to themselves", source)
         self.tokens = self._counter("shipper_token_requests", "Requests for an access token", source)
@@ -76,6 +78,7 @@ class Metrics:
         self.write_secs = Histogram(
             "shipper_write_seconds", "Time of one write", ["sink"], buckets=WRITE_BUCKETS, registry=self.registry
         )
+        self._labelled.append(({"sink"}, self.write_secs))
         self._commit_secs = Histogram(
             "shipper_journal_commit_seconds", "Time of one commit", buckets=COMMIT_BUCKETS, registry=self.registry
         )
@@ -99,7 +102,9 @@ class Metrics:
             self._reloads.labels(outcome)
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
+        counter = Counter(name, text, labels, registry=self.registry)
+        self._labelled.append((set(labels), counter))
+        return counter
 
     def committed(self, secs: float) -> None:
         """A journal commit took so long. Safe from any thread."""
@@ -113,6 +118,14 @@ class Metrics:
         """The configuration was to be read again: one of RELOADS; refused: the one before goes on."""
         self._reloads.labels(outcome).inc()
         self._reload_succeeded.set(outcome == "applied")
+
+    def drop(self, **labels: str) -> None:
+        """Forgets what has all of these labels (source, sink), since it runs no more."""
+        for names, metric in self._labelled:
+            if labels.keys() <= names:
+                metric.remove_by_labels(labels)
+        if list(labels) == ["sink"]:
+            self.delivery.drop(labels["sink"])
 
     def source(self, name: str) -> "SourceMetrics":
         """One source's counters, all there from the start."""
@@ -232,6 +245,11 @@ class DeliverySeconds(Collector):
         for at in times:
             counts[bisect_left(DELIVERY_BUCKETS, (now - at) / 1000)] += 1
         self._sums[sink] = self._sums.get(sink, 0.0) + (len(times) * now - sum(times)) / 1000
+
+    def drop(self, sink: str) -> None:
+        """It runs no more."""
+        self._counts.pop(sink, None)
+        self._sums.pop(sink, None)
 
     def collect(self) -> Iterable[Metric]:
         """The family as of now."""

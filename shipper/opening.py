@@ -10,11 +10,11 @@ from typing import Any
 from shipper.archive import Archive, Damaged
 from shipper.archive.recover import holds
 from shipper.config import Settings
-from shipper.journal import JournalBrokenError, JournalDamagedError, WrongTenantError
+from shipper.journal import JournalDamagedError, WrongTenantError
 from shipper.journal.files import expect_own
 from shipper.journal.sqlite import SqliteJournal
 from shipper.metrics import Metrics
-from shipper.recovery import expect_begun, expect_journal, recover, start_afresh, unknown_sources
+from shipper.recovery import expect_journal, recover, start_afresh, unknown_sources
 from shipper.sink import Rejected, Unavailable
 
 ARCHIVE_WITHIN_SECS = 10.0
@@ -30,7 +30,6 @@ async def open_journal(
     expect_own(settings.state_dir)
     if not fresh and not recovering:
         expect_journal(settings.state_dir)
-    sources = {name: config.tenant_key for name, config in settings.sources.items() if config.enabled}
     opened = partial(
         SqliteJournal.open,
         settings.state_dir,
@@ -51,18 +50,9 @@ async def open_journal(
     if fresh:
         start_afresh(settings.state_dir)
     elif recovering:
+        sources = {name: config.tenant_key for name, config in settings.sources.items() if config.enabled}
         await _recover(journal, settings, unknown_sources(journal, sources), log)
-    else:
-        await _expect_begun(journal, settings, sources)
     return journal
-
-
-async def _expect_begun(journal: SqliteJournal, settings: Settings, sources: Mapping[str, str]) -> None:
-    try:
-        expect_begun(journal, settings.state_dir, sources)
-    except JournalBrokenError:
-        await journal.close()
-        raise
 
 
 async def _recover(journal: SqliteJournal, settings: Settings, sources: Mapping[str, str], log: Any) -> None:

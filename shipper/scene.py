@@ -4,7 +4,7 @@ Everything durable is read from the journal's snapshot when someone asks, so cou
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -27,16 +27,22 @@ class Scene:
 
     sinks: those in use. server_now: a source's own clock, milliseconds since 1970 UTC. retention: seconds that a source
     keeps its events.
+    refused: the last reload of the configuration was.
     """
 
     figures: Callable[[], Figures]
-    sinks: Mapping[str, Sink] = field(default_factory=dict)
+    sinks: dict[str, Sink] = field(default_factory=dict)
     dead_letters_max_bytes: int = 0
     began: float = field(default_factory=time.monotonic)
     sources: dict[str, Health] = field(default_factory=dict)
     lanes: dict[tuple[str, str], Health] = field(default_factory=dict)
     server_now: dict[str, Callable[[], int]] = field(default_factory=dict)
     retention: dict[str, float] = field(default_factory=dict)
+    refused: bool = False
+
+    def forget_source(self, name: str) -> None:
+        """It runs no more."""
+        del self.sources[name], self.server_now[name], self.retention[name]
 
     def source_lag_secs(self, source: SourceFigures) -> float | None:
         """Server time minus the source's horizon; None before the first answer."""
@@ -64,6 +70,7 @@ class Scene:
         return {
             "version": version("identity-log-shipper"),
             "at": int(time.time() * 1000),
+            "reload_refused": self.refused,
             "uptime_seconds": round(time.monotonic() - self.began, 1),
             "journal": {"bytes": figures.used_bytes, "max_bytes": figures.max_bytes, "full": figures.full},
             "dead_letters": {"bytes": figures.dead_bytes, "max_bytes": self.dead_letters_max_bytes},
@@ -81,7 +88,11 @@ class Scene:
         lanes = _count("lane", [(sink, health) for (_, sink), health in self.lanes.items()])
         troubled = [(name, health) for name, health in self.sources.items() if health.state != "running"]
         parts = [lanes, f"{behind} events behind"]
-        return "; ".join([*parts, _count("source", troubled)] if troubled else parts)
+        if troubled:
+            parts.append(_count("source", troubled))
+        if self.refused:
+            parts.append("the last reload was refused")
+        return "; ".join(parts)
 
     def _source_status(self, source: SourceFigures) -> dict[str, Any]:
         lag = self.source_lag_secs(source)

@@ -67,10 +67,12 @@ class _Server(web.Server):
     def __init__(self, *args: Any, changed: Callable[[], None], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.open: dict[object, asyncio.Transport] = {}
+        self.accepted = 0
         self._changed = changed
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         self.open[handler] = transport
+        self.accepted += 1
         super().connection_made(handler, transport)
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
@@ -126,6 +128,11 @@ class Destination:
     def connections(self) -> int:
         """How many connections are open to it."""
         return len(self._server.open)
+
+    @property
+    def accepted(self) -> int:
+        """How many connections were made to it so far."""
+        return self._server.accepted
 
     async def received(self, count: int, *, within_secs: float = 10) -> None:
         """Returns once so many requests have come. Raises TimeoutError."""

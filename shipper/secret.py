@@ -68,10 +68,13 @@ class Secret:
     __str__ = __repr__
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and (self._path, self._value) == (other._path, other._value)
+        # A file is the same secret whatever it holds by now: whoever has one of them reads it anew.
+        return isinstance(other, Secret) and (
+            self._path == other._path if self._path or other._path else self._value == other._value
+        )
 
     def __hash__(self) -> int:
-        return hash((self._path, self._value))
+        return hash(self._path or self._value)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:

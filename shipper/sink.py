@@ -141,7 +141,12 @@ class SinkConfig(_Section):
 
 
 class Sink(ABC):
-    """One destination. There is one instance a sink, shared by its lanes."""
+    """One destination. There is one instance a sink, shared by its lanes.
+
+    Where a reload changes its settings, another instance takes its place: opened before this one is closed, and written
+    to once this one's writes have ended or were cancelled. What goes on behind a cancelled write, as in a thread, must
+    not mix with what the other one writes.
+    """
 
     Config: ClassVar[type[SinkConfig]] = SinkConfig
     replays_batches: ClassVar[bool] = False

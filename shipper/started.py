@@ -1,4 +1,4 @@
-"""The line that each start leaves in the audit list: the version, and digests of what the events pass through.
+"""The line that each start and reload leaves in the audit list: the version, and digests of what events pass through.
 
 An auditor sees with it since when a filter or a redaction has been what it is. A digest holds no secret: those are left
 out before it is made.
@@ -11,23 +11,24 @@ from typing import Any
 
 from shipper.config import Settings, masked
 
+START, RELOAD = "start", "reload"
 WARNED = ("filters", "redaction")
 
 
-def start_line(settings: Settings) -> str:
+def line_of(what: str, settings: Settings) -> str:
     """`start version=… sinks=… filters=… redaction=…`, each digest the first 16 hex digits of a SHA-256."""
     sinks: dict[str, dict[str, Any]] = masked(settings)["sinks"]
     parts = {
         "sinks": sinks,
-        "filters": {name: sink.get("filter") for name, sink in sinks.items()},
-        "redaction": {name: sink.get("redact") for name, sink in sinks.items()},
+        "filters": {name: sink["filter"] for name, sink in sinks.items() if sink.get("filter")},
+        "redaction": {name: sink["redact"] for name, sink in sinks.items() if sink.get("redact")},
     }
     digests = " ".join(f"{name}={_digest(part)}" for name, part in parts.items())
-    return f"start version={version('identity-log-shipper')} {digests}"
+    return f"{what} version={version('identity-log-shipper')} {digests}"
 
 
 def changed_parts(before: str | None, now: str) -> list[str]:
-    """Which of the parts that change what is delivered are others than at the last start."""
+    """Which of the parts that change what is delivered are others than in the line before."""
     old, new = _parts(before or now), _parts(now)
     return [part for part in WARNED if old.get(part) != new[part]]
 

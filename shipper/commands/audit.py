@@ -18,7 +18,7 @@ AT_ONCE = 1000
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def audit(config_file: Path | None, *, as_json: bool) -> None:
-    """Who did what, and every start with its version: oldest first."""
+    """Who did what, and every start and reload with its version: oldest first."""
     settings = own_settings_of(config_file, say=not as_json)
     run_async(lambda: _audit(settings, as_json=as_json))
 

@@ -46,6 +46,16 @@ class WrongTenantError(JournalError):
     """The configuration and the journal disagree about who a source is (78)."""
 
 
+def expect_tenant(known: Mapping[str, str], name: str, tenant: str) -> None:
+    """Raises WrongTenantError where a name belongs to another tenant. known: the journal's tenants, by name."""
+    if known.get(name, tenant) != tenant:
+        raise WrongTenantError(
+            "operator",
+            f"sources.{name}: the journal knows this name as {known[name]}, but the configuration says {tenant}: "
+            "give the new tenant a name of its own",
+        )
+
+
 class Limits(msgspec.Struct, frozen=True):
     """How much goes into one batch.
 

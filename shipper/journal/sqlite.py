@@ -220,9 +220,9 @@ class SqliteJournal:
         """The audit list behind an id: id, when (ms), who, what."""
         return await self.run(self._store.audits, after, limit)
 
-    async def last_audit(self, beginning: str) -> str | None:
-        """The newest line of the audit list that begins so."""
-        return await self.run(self._store.last_audit, beginning)
+    async def last_audit(self, word: str, other: str) -> str | None:
+        """The newest line of the audit list whose first word is one of these."""
+        return await self.run(self._store.last_audit, word, other)
 
     async def gaps(self, source: str) -> list[tuple[int, int, int, bool]]:
         """A source's gaps: since, until, when it was noticed (ms), and whether it may be empty."""

@@ -22,7 +22,7 @@ from shipper.journal import (
     Settled,
     Stretch,
     UnknownNameError,
-    WrongTenantError,
+    expect_tenant,
 )
 from shipper.journal.census import Census
 from shipper.journal.database import Database
@@ -83,12 +83,7 @@ class Store:
         Raises WrongTenantError where the name belongs to another tenant.
         """
         known = dict(self._db.rows("SELECT name, tenant FROM source"))
-        if known.get(name, tenant) != tenant:
-            raise WrongTenantError(
-                "operator",
-                f"sources.{name}: the journal knows this name as {known[name]}, but the configuration says {tenant}: "
-                "give the new tenant a name of its own",
-            )
+        expect_tenant(known, name, tenant)
         former = next((old for old, of in known.items() if of == tenant), name)
         with self._db.transaction():
             self._db.execute(
@@ -554,10 +549,10 @@ class Store:
             self.close()
             raise
 
-    def last_audit(self, beginning: str) -> str | None:
-        """The newest line of the audit list that begins so."""
-        sql = "SELECT what FROM audit WHERE substr(what, 1, ?) = ? ORDER BY rowid DESC LIMIT 1"
-        found: str | None = self._db.value(sql, len(beginning), beginning)
+    def last_audit(self, word: str, other: str) -> str | None:
+        """The newest line of the audit list whose first word is one of these."""
+        sql = "SELECT what FROM audit WHERE substr(what, 1, instr(what, ' ') - 1) IN (?, ?) ORDER BY rowid DESC LIMIT 1"
+        found: str | None = self._db.value(sql, word, other)
         return found
 
     def hold(self) -> None:

@@ -142,17 +142,6 @@ def test_a_second_sigterm_ends_it_at_once(tmp_path: Path, tenant: Running) -> No
         assert daemon.stop() == 0
 
 
-def test_sighup_is_ignored_and_logged(tmp_path: Path, tenant: Running) -> None:
-    with Destination(default=Hec()) as destination:
-        daemon = Daemon(tmp_path, tenant.url, destination.url)
-        daemon.start()
-        daemon.until(lambda: daemon.records("started"))
-        daemon.process.send_signal(1)
-        daemon.until(lambda: any("SIGHUP" in record["event"] for record in daemon.records()))
-        assert 'shipper_config_reloads_total{outcome="refused"} 1.0' in daemon.get("/metrics")[1]
-        assert daemon.stop() == 0
-
-
 def test_a_closed_stdout_ends_it_with_74_when_nothing_else_is_in_use(tmp_path: Path, tenant: Running) -> None:
     daemon = Daemon(tmp_path, tenant.url, "")
     read, write = os.pipe()
