@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -176,7 +177,7 @@ async def _to_stdout(request: Request, supply: SourceSupply) -> int:
     span = Span(request.since, request.until, int(time.time() * 1000), backwards=request.newest_first)
     async with ended_in_words(Path("stdout")) as ended:
         say(request.words)
-        with events_bar(request.words, span) as tell:
+        with events_bar(request.words, span, beside=not sys.stdout.isatty()) as tell:
             async with aclosing(supply.events(request.since, request.until)) as portions:
                 async for portion in portions:
                     to_stdout([shape(event) for event in portion.events])

@@ -9,6 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 from shipper.sources.selection import EVER
 
+LONGEST = 60
+"""Characters of a description: a query may be as long as a page."""
+
 
 @contextmanager
 def counting_bar(words: str) -> Iterator[Callable[[int, int | None], None]]:
@@ -19,14 +22,16 @@ def counting_bar(words: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 @contextmanager
-def events_bar(words: str, span: "Span", done: int = 0) -> Iterator[Callable[[int, int], None]]:
+def events_bar(words: str, span: "Span", done: int = 0, *, beside: bool = True) -> Iterator[Callable[[int, int], None]]:
     """With rate and remaining time. What it yields takes how many events are done, and the time of the last one.
 
-    done: so many are from an earlier run, and not counted in the rate.
+    done: so many are from an earlier run, and not counted in the rate. beside: nothing else goes to the terminal.
     """
     columns = TextColumn("{task.fields[events]:,} events, {task.fields[rate]:,.0f}/s"), TimeRemainingColumn()
-    with _bar(BarColumn(), *columns) as bar:
-        task = bar.add_task(words, total=None, events=done, rate=0.0)
+    with _bar(BarColumn(), *columns, shown=beside) as bar:
+        task = bar.add_task(
+            words if len(words) <= LONGEST else f"{words[:LONGEST]}…", total=None, events=done, rate=0.0
+        )
         began = time.monotonic()
 
         def tell(events: int, at_ms: int) -> None:
@@ -58,8 +63,9 @@ class Span:
 
 
 @contextmanager
-def _bar(*columns: ProgressColumn) -> Iterator[Progress]:
+def _bar(*columns: ProgressColumn, shown: bool = True) -> Iterator[Progress]:
     console = Console(stderr=True)
     what = TextColumn("{task.description}", markup=False)
-    with Progress(what, *columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    disabled = not (shown and console.is_terminal)
+    with Progress(what, *columns, console=console, disable=disabled, transient=True) as bar:
         yield bar

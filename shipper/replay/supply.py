@@ -31,6 +31,8 @@ LONGEST_DETAIL = 300
 """Characters of a service's own words that an operator is shown."""
 PATIENCE_SECS = 60.0
 """So long may the source be in trouble before this ends."""
+TOLD_SECS = 5.0
+"""What takes so long is told to whoever waits for it."""
 AGAIN = "the same command takes what has them all now"
 
 
@@ -184,7 +186,7 @@ class SourceSupply:
             await reread.close()
 
     async def _next(self, reread: Reread) -> Portion:
-        backoff, failures, waited = Backoff(), 0, 0.0
+        backoff, failures, waited, told = Backoff(), 0, 0.0, False
         while True:
             try:
                 portion = Portion(*await reread.next())
@@ -195,11 +197,12 @@ class SourceSupply:
                 waited += wait
                 if waited > self._patience_secs or trouble.reason in HELD:
                     raise SupplyError(f"{self._name}: {_told(trouble)}") from None
-                if failures == 1:
+                if waited >= TOLD_SECS and not told:
+                    told = True
                     self._log.warning("waiting", reason=trouble.reason, note=trouble.note)
                 await self._sleep(wait)
             else:
-                if failures:
+                if told:
                     self._log.info("recovered")
                 return portion
 

@@ -27,8 +27,12 @@ from shipper.sources.split import UnreadableError, events_in, time_of
 from shipper.sources.trouble import Trouble
 from shipper.sources.walk import CAP, Came, Walk, Window
 
-AHEAD_MS = 60_000
-"""The newest event's date may be a little ahead of the tenant's `Date` header."""
+AHEAD_MS = 2_000
+"""The tenant's `Date` header is cut to seconds, and an event's date lies before it is found. Behind that, nothing that
+comes in moves a page.
+"""
+SLOW = 3
+"""So often may a page take too long, before a smaller part is asked for: searches of large tenants are known to."""
 _PRIVATE_FIELD = re.compile(r"(?<![\w.])(user|application)\s*:")
 
 
@@ -59,6 +63,7 @@ class Auth0Search:
         self._field, self._newest_first = field or "date", way == "-1"
         self._walk = self._new_walk()
         self._oldest_wanted = False
+        self._slow = 0
         self._told = not selection.totals
         self.pause_secs = 0.0
 
@@ -76,10 +81,17 @@ class Auth0Search:
         window = self._left[-1]
         if self._selection.page is not None:
             return self._hand_out(await self._page(window, self._selection.page))
-        if self._oldest_wanted:
-            await self._give_bounds(window)
+        try:
+            if self._oldest_wanted:
+                self._give_bounds(window, await self._oldest(window))
+                return [], []
+            events = await self._page(window, self._walk.page)
+        except Trouble as trouble:
+            if not self._too_slow(window, trouble):
+                raise
+            self._make_smaller(window)
             return [], []
-        events = await self._page(window, self._walk.page)
+        self._slow = 0
         if not self._user:
             _expect_within(window, events)
         came = self._walk.take(events)
@@ -102,14 +114,7 @@ class Auth0Search:
                 raise Trouble("bad_answer", "the results of the search change while they are read")
             note = f"there are more than the {CAP:,} results that a search gives: sort them by date, or ask for fewer"
             raise Trouble("refused", note)
-        if window.since is None or window.before is None:
-            self._oldest_wanted = True
-            return [], []
-        halves = window.halves()
-        if halves is not None:
-            earlier, later = halves
-            self._left[-1:] = [earlier, later] if self._newest_first else [later, earlier]
-            self._walk = self._new_walk()
+        if self._make_smaller(window):
             return [], []
         if not self._walk.to_the_end:
             self._walk = Walk(self._selection.per_page, to_the_end=True)
@@ -117,17 +122,44 @@ class Auth0Search:
         await self._tell_missing(window, came)
         return self._hand_out(self._walk.events)
 
-    async def _give_bounds(self, window: Window) -> None:
-        """From the oldest event that is found, to a little behind now; what has no date no search by date finds."""
-        since = window.since
-        if since is None:
-            found = await self._page(window, 0, sort="date:1", per_page=1, whole=True)
-            since = min((at for event in found if (at := time_of(event.date)) is not None), default=0)
-        before = window.before
-        self._left[-1] = Window(since, self._api.server.now() + AHEAD_MS if before is None else before)
+    def _make_smaller(self, window: Window) -> bool:
+        """Whether this part becomes two. One without bounds gets some first."""
+        if window.since is None or window.before is None:
+            if self._oldest_wanted:
+                # It did not come in time either; halves with nothing in them cost a request each.
+                self._give_bounds(window, 0)
+                return True
+            self._oldest_wanted, self._slow = True, 0
+            return True
+        halves = window.halves()
+        if halves is None:
+            return False
+        earlier, later = halves
+        self._left[-1:] = [earlier, later] if self._newest_first else [later, earlier]
+        self._walk, self._slow = self._new_walk(), 0
+        return True
+
+    async def _oldest(self, window: Window) -> int:
+        """The date of the oldest event that is found. Raises Trouble."""
+        if window.since is not None:
+            return window.since
+        found = await self._page(window, 0, sort="date:1", per_page=1, whole=True)
+        return min((at for event in found if (at := time_of(event.date)) is not None), default=0)
+
+    def _give_bounds(self, window: Window, since: int) -> None:
+        """To a little behind now; what has no date is found by no part."""
+        before = self._api.server.now() + AHEAD_MS if window.before is None else window.before
+        bounded = self._left[-1] = Window(since, before)
         self._oldest_wanted = False
-        # What came is as good as nothing: the part is asked for anew, and parted again where it is still too large.
-        self._walk = self._new_walk()
+        if not self._make_smaller(bounded):
+            self._walk = self._new_walk()
+
+    def _too_slow(self, window: Window, trouble: Trouble) -> bool:
+        """A search that takes too long again and again may be done in time with a smaller part."""
+        self._slow = self._slow + 1 if trouble.reason == "timeout" or trouble.status == 504 else 0
+        bounded = window.since is not None and window.before is not None
+        can_be_parted = self._field == "date" and not self._user and not (bounded and window.halves() is None)
+        return self._slow >= SLOW and can_be_parted
 
     def _new_walk(self) -> Walk:
         return Walk(self._selection.per_page, together=self._field != "date")

@@ -2,8 +2,9 @@
 
 import json
 import random
+import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -403,6 +404,27 @@ async def test_trouble_between_the_pages_is_waited_out(tmp_path: Path, capsys: p
         said = capsys.readouterr().err.splitlines()
         assert "shipper: acme: waiting: throttled: HTTP 429: the tenant's rate limit is used up" in said
         assert said.count("shipper: acme: goes on again") == sum("acme: waiting: " in line for line in said)
+
+
+@pytest.mark.parametrize("oldest", [True, False])
+async def test_a_search_that_takes_too_long_is_parted_until_it_does_not(tmp_path: Path, oldest: bool) -> None:
+    """As those of large tenants do."""
+    found = spread(150, 60_000)
+
+    def slow(asked: Asked) -> Answer | None:
+        if oldest and asked.query.get("sort") == "date:1":
+            return None
+        bounds = [datetime.fromisoformat(one) for one in re.findall(r"\d{4}-\S+?Z", asked.query.get("q", ""))]
+        first = datetime.fromisoformat(json.loads(found[0])["date"])
+        if len(bounds) == 2 and bounds[1] - max(bounds[0], first) < timedelta(hours=1):
+            return None
+        return error(504, "Gateway Timeout", "no", "", {"Date": formatdate(asked.at, usegmt=True)})
+
+    async with scene(tmp_path, found) as one:
+        one.tenant.script += [slow] * 1_000
+        assert await one.export(query="type:s") == 0
+        assert one.lines() == found
+        assert len(one.asked) < 250
 
 
 async def test_the_reserve_of_the_tenants_limit_is_left_to_others(
