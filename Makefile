@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SBOM := sbom.cdx.json
 
 .PHONY: help demo test soak mutants check screenshot bench format lock clean
 
@@ -16,6 +17,7 @@ help:
 	@echo "make screenshot takes the README's picture of the status page"
 	@echo "make format  formats the code"
 	@echo "make lock    writes requirements*.txt anew"
+	@echo "make sbom    writes what an installation holds, as CycloneDX, into $(SBOM)"
 
 $(READY): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -67,5 +69,9 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--upgrade --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
+# The same lock file gives the same bytes.
+sbom: $(READY)
+	$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --of JSON -o $(SBOM)
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(SBOM) .mypy_cache .ruff_cache .pytest_cache .hypothesis
