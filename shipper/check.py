@@ -22,7 +22,12 @@ async def check_all(settings: Settings, *, offline: bool) -> int:
     """Tries everything side by side and prints a table. Returns the exit status: 1 where something failed."""
     names = [f"sources.{name}" for name in settings.sources] + [f"sinks.{name}" for name in settings.sinks]
     table = Table("what", "result", "details", title=None)
-    table.add_row("settings", "ok", f"{len(settings.sources)} sources, {len(settings.sinks)} sinks")
+    doubts = [
+        f"sinks.{name}.filter: {doubt}" for name, sink in settings.sinks.items() for doubt in sink.filter.doubts()
+    ]
+    table.add_row(
+        "settings", "ok", "\n".join([f"{len(settings.sources)} sources, {len(settings.sinks)} sinks", *doubts])
+    )
     failed = False
     if not offline:
         tries = [_source(name, config) for name, config in settings.sources.items()]

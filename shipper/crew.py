@@ -158,6 +158,8 @@ class Crew:
         for name in begins.sources:
             await self._open_source(name, to.sources[name])
         for name in begins.sinks:
+            for doubt in to.sinks[name].filter.doubts():
+                self._log.warning("the filter", sink=name, note=doubt, do="Correct it, unless the type is a new one.")
             slots = asyncio.Semaphore(to.sinks[name].request.concurrency)
             self._scene.sinks[name] = sink = prepared.sinks.pop(name)
             self._sinks[name] = SinkAtWork(sink, slots, secrets_of(to.sinks[name]))
@@ -192,7 +194,8 @@ class Crew:
 
     async def _open_lane(self, lane: Lane, to: Wanted) -> None:
         source, name = lane
-        handle, new = await self._journal.lane(source, name, lane_start(to.sinks[name].start))
+        config = to.sinks[name]
+        handle, new = await self._journal.lane(source, name, lane_start(config.start), config.filter.wants())
         log = self._log.bind(source=source, sink=name)
         figures = handle.figures
         log.info("new lane" if new else "lane resumes", position=figures.position, behind=figures.lag)

@@ -114,7 +114,7 @@ class Delivery:
     async def _next(self) -> tuple[Ack | None, float]:
         """Reads and writes the next batch, which is given back with the slot."""
         try:
-            stretch = await self._lane.read(self._plan.after, self._limits, self._plan.upto)
+            stretch = await self._lane.read(self._plan.after, self._limits, self._plan.upto, self._plan.left_out)
             if stretch is None:
                 self._plan.skip_to(self._lane.figures.position)
                 return None, 0.0
@@ -125,9 +125,13 @@ class Delivery:
 
     async def _settle(self, stretch: Stretch) -> tuple[Ack | None, float]:
         """One write, the plan's answer to its outcome, and the seconds to wait before the next."""
-        numbers = self._plan.take(stretch.first, stretch.last)
-        events = [stretch.events[n - stretch.first] for n in numbers]
-        replayed = self._sink.replays_batches and await self._lane.reserve(stretch.first, stretch.last)
+        numbers = self._plan.take(stretch.first, stretch.last, stretch.left_out)
+        if not numbers:
+            return self._plan.passed(), 0.0
+        events = stretch.chosen(numbers)
+        replayed = self._sink.replays_batches and await self._lane.reserve(
+            stretch.first, stretch.last, stretch.left_out
+        )
         self._attempt += 1
         batch = Batch(self._origin, events, int(self._clock() * 1000), self._attempt, replayed, self._tell)
         started = time.perf_counter()
@@ -231,7 +235,7 @@ class Delivery:
         """Moves the position. Where there is no room for it, waits for room: what is delivered is not sent again."""
         while True:
             try:
-                await self._lane.ack(ack.upto, ack.dead)
+                await self._lane.ack(ack.upto, ack.dead, ack.left_out)
             except NoRoomError as error:
                 await self._sleep(self._no_room(error))
             else:

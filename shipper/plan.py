@@ -10,15 +10,16 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from shipper.journal import Burial
+from shipper.journal import Burial, outside
 from shipper.reasons import Reason
 
 
 class Ack(msgspec.Struct, frozen=True):
-    """Everything up to a number is settled; these events of it are dead letters."""
+    """Everything up to a number is settled; these events of it are dead letters, and these the filter left out."""
 
     upto: int
     dead: Sequence[Burial]
+    left_out: Sequence[range] = ()
 
 
 class Plan:
@@ -30,6 +31,7 @@ class Plan:
         self._spans: list[tuple[int, int]] = []
         self._delivered: set[int] = set()
         self._refused: dict[int, Burial] = {}
+        self._left_out: list[range] = []
         self._max_in_a_row = max_dead_in_a_row
         self._in_a_row = 0
         self._accepted = 0
@@ -45,16 +47,33 @@ class Plan:
         """Where the next read has to end exactly; None where the journal makes the cut."""
         return self._spans[-1][1] if self._spans else None
 
+    @property
+    def left_out(self) -> Sequence[range]:
+        """What the next read has to leave out, where it has to end exactly."""
+        if not self._spans:
+            return ()
+        first, last = self._spans[-1]
+        return [hole for hole in self._left_out if first <= hole.start <= last]
+
     def skip_to(self, position: int) -> None:
         """The lane has not reached its start: the journal moved its position itself."""
         self._position = self._cursor = max(self._cursor, position)
 
-    def take(self, first: int, last: int) -> list[int]:
-        """The next span has been read: which of its events are still to be written."""
+    def take(self, first: int, last: int, left_out: Sequence[range] = ()) -> list[int]:
+        """The next span has been read: which of its events are still to be written. None: `passed` settles it."""
         if not self._spans:
             self._spans.append((first, last))
             self._cursor = last
-        return [n for n in range(first, last + 1) if n not in self._delivered and n not in self._refused]
+            self._left_out += left_out
+        return self._unsettled(first, last)
+
+    def _unsettled(self, first: int, last: int) -> list[int]:
+        wanted = outside(self._left_out, first, last) if self._left_out else range(first, last + 1)
+        return [n for n in wanted if n not in self._delivered and n not in self._refused]
+
+    def passed(self) -> Ack | None:
+        """Everything of the span is left out. That proves nothing of the destination."""
+        return self._close(deliveries=False)
 
     def delivered(self) -> Ack:
         """The destination has all that was written."""
@@ -114,8 +133,10 @@ class Plan:
         """Back to the first refusal that was held back, nothing given up; the next write is that one event."""
         self._delivered.clear()
         self._refused.clear()
-        self._cursor = self._position + 1
-        self._spans = [(self._cursor, self._cursor)]
+        first = next(outside(self._left_out, self._position + 1, self._cursor))
+        self._left_out = [hole for hole in self._left_out if hole.start < first]
+        self._spans = [(self._position + 1, first)]
+        self._cursor = first
 
     def _count(self, refusals: int) -> None:
         accepted = min(refusals, self._accepted)
@@ -128,18 +149,19 @@ class Plan:
 
     def _close_if_settled(self) -> Ack | None:
         first, last = self._spans[-1]
-        span = range(first, last + 1)
-        if any(n not in self._delivered and n not in self._refused for n in span):
+        if self._unsettled(first, last):
             return None
-        return self._close(deliveries=not self._delivered.isdisjoint(span))
+        return self._close(deliveries=not self._delivered.isdisjoint(range(first, last + 1)))
 
     def _close(self, *, deliveries: bool) -> Ack | None:
         _, last = self._spans.pop()
         first_in_a_row = self._in_a_row == 1 and self._proven and not self.refuses_everything
         if not deliveries and self._in_a_row and not first_in_a_row:
             return None
-        ack = Ack(last, [burial for number, burial in sorted(self._refused.items()) if number <= last])
+        dead = [burial for number, burial in sorted(self._refused.items()) if number <= last]
+        ack = Ack(last, dead, [hole for hole in self._left_out if hole.start <= last])
         self._position = last
         self._delivered = {n for n in self._delivered if n > last}
         self._refused = {n: burial for n, burial in self._refused.items() if n > last}
+        self._left_out = [hole for hole in self._left_out if hole.start > last]
         return ack

@@ -117,6 +117,7 @@ class Scene:
             "lag_events": lane.lag,
             "lag_seconds": self.lane_lag_secs(source, lane),
             "delivered": lane.delivered,
+            "filtered": lane.filtered,
             "dead_letters": lane.dead_kept,
             "dead_lettered": dict(lane.dead),
             "queued": lane.queue_last - lane.queue_position,

@@ -32,6 +32,7 @@ from shipper.reasons import Reason
 from shipper.retry import retry_after_secs
 from shipper.secret import Secret
 from shipper.shape import envelope
+from shipper.shape.filter import Filter
 from shipper.tls import Tls
 
 ENTRY_POINTS = "shipper.sinks"
@@ -137,6 +138,7 @@ class SinkConfig(_Section):
     max_dead_in_a_row: int = Field(default=100, ge=1)
     batch: BatchLimits = BatchLimits()
     request: RequestLimits = RequestLimits()
+    filter: Filter = Filter()
     tls: Tls = Tls()
 
 

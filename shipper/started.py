@@ -20,11 +20,16 @@ def line_of(what: str, settings: Settings) -> str:
     sinks: dict[str, dict[str, Any]] = masked(settings)["sinks"]
     parts = {
         "sinks": sinks,
-        "filters": {name: sink["filter"] for name, sink in sinks.items() if sink.get("filter")},
-        "redaction": {name: sink["redact"] for name, sink in sinks.items() if sink.get("redact")},
+        "filters": _set_in(sinks, "filter"),
+        "redaction": _set_in(sinks, "redact"),
     }
     digests = " ".join(f"{name}={_digest(part)}" for name, part in parts.items())
     return f"{what} version={version('identity-log-shipper')} {digests}"
+
+
+def _set_in(sinks: dict[str, dict[str, Any]], section: str) -> dict[str, Any]:
+    """Of the sinks that have anything in this section: a sink without changes nothing when it comes or goes."""
+    return {name: sink[section] for name, sink in sinks.items() if any((sink.get(section) or {}).values())}
 
 
 def changed_parts(before: str | None, now: str) -> list[str]:

@@ -111,6 +111,8 @@ def _print_remarks(out: "Console", found: dict[str, Any]) -> None:
                 f"last gap is {between}{maybe}"
             )
     for lane in found["lanes"]:
+        if lane.get("filtered"):
+            out.print(f"{_name(lane)}: {lane['filtered']} events were left out by its filter")
         queued, requeued = lane.get("queued", 0), lane.get("requeued", 0)
         if queued or requeued:
             out.print(f"{_name(lane)}: of the requeued dead letters {queued} wait, {requeued} were delivered")

@@ -89,18 +89,15 @@ def _start_of(since: str) -> str:
 
 
 def _expect_known(wanted: Wanted) -> None:
-    """A category is one of a closed list. A type need not be known; a doubtful one may be a slip, though."""
+    """A category is one of a closed list; a type need not be known."""
     from shipper.commands.shown import visible
-    from shipper.config.problems import nearest
-    from shipper.shape.event_types import CATEGORIES, EVENT_TYPES, event_type, in_category
+    from shipper.shape.filter import doubts, is_category, nearest_category
 
     for one in wanted.categories:
-        if not any(in_category(known, one) for known in CATEGORIES):
-            fail(USAGE, f"--category: there is no {visible(one[:40])}{nearest(one, CATEGORIES)}; see `shipper types`")
-    for one in wanted.types:
-        if "*" not in one and not event_type(one).name:
-            near = nearest(one, [each.code for each in EVENT_TYPES])
-            click.echo(f"shipper: --type: {visible(one[:40])} is not known{near}; see `shipper types`", err=True)
+        if not is_category(one):
+            fail(USAGE, f"--category: `shipper types` lists no {visible(one[:40])}{nearest_category(one)}")
+    for doubt in doubts(wanted.types):
+        click.echo(f"shipper: --type: {doubt}", err=True)
 
 
 async def _follow(sources: "Mapping[str, SourceConfig]", start: str, printer: "Printer") -> int:

@@ -5,7 +5,7 @@ its dead letters. Events are numbered 1, 2, 3 … per source; a position is the 
 and delivered events are differences. `sqlite.py` is the journal that we ship.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -70,15 +70,35 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Stretch(msgspec.Struct, frozen=True):
-    """Consecutive events as they stand in the journal; `first` is the number of the first one."""
+    """Consecutive events as they stand in the journal; `first` is the number of the first one.
+
+    left_out: the numbers, in order, of those that the lane's filter leaves out; they are not among `events`.
+    """
 
     first: int
     events: Sequence[Event]
+    left_out: Sequence[range] = ()
 
     @property
     def last(self) -> int:
-        """The number of the last event."""
-        return self.first + len(self.events) - 1
+        """The number of the last event, left out or not."""
+        return self.first + len(self.events) + sum(map(len, self.left_out)) - 1
+
+    def chosen(self, numbers: Sequence[int]) -> list[Event]:
+        """The events with these numbers, none of which is left out."""
+        if not self.left_out:
+            return [self.events[n - self.first] for n in numbers]
+        of = dict(zip(outside(self.left_out, self.first, self.last), self.events, strict=True))
+        return [of[n] for n in numbers]
+
+
+def outside(left_out: Sequence[range], first: int, last: int) -> Iterator[int]:
+    """The numbers from first to last without these, which are in order."""
+    for hole in left_out:
+        if hole.stop > first:
+            yield from range(first, min(hole.start, last + 1))
+            first = hole.stop
+    yield from range(first, last + 1)
 
 
 class Burial(msgspec.Struct, frozen=True):
@@ -231,14 +251,23 @@ class LaneHandle(Protocol):
     async def waiting(self, after: int, limits: Limits, *, eager: bool = False) -> None:
         """Returns once a batch waits behind this number; eager: however small."""
 
-    async def read(self, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
-        """The events behind this number, up to the limits, or exactly up to a number; None where none waits."""
+    async def read(
+        self, after: int, limits: Limits, upto: int | None = None, without: Sequence[range] = ()
+    ) -> Stretch | None:
+        """The events behind this number, up to the limits; None where none waits.
 
-    async def reserve(self, first: int, last: int) -> bool:
-        """Records that exactly this range is about to be written, and would be again after a crash.
+        upto: exactly up to this number, and `without` is left out, whatever the filter says by now: what a batch holds
+        is decided once. Where the first event is left out, only that one and those behind it that are, too.
+        """
+
+    async def reserve(self, first: int, last: int, left_out: Sequence[range] = ()) -> bool:
+        """Records that exactly this range is about to be written, without some, and would be again after a crash.
 
         True: it was recorded already, so that an earlier write may have brought it to the destination.
         """
 
-    async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
-        """Moves the position; all events up to it are settled, those named as dead letters. One transaction."""
+    async def ack(self, upto: int, dead: Sequence[Burial] = (), left_out: Sequence[range] = ()) -> None:
+        """Moves the position; all events up to it are settled: dead letters, left out, or else delivered.
+
+        One transaction.
+        """

@@ -1,21 +1,22 @@
 """The ledger: by source and hour how many events were stored, with a sum of their ids; by lane the same of what was
-delivered and of what became dead letters. Written in the transactions that it speaks of, and never trimmed.
+delivered, left out by a filter, or became dead letters. Written in the transactions that it speaks of, never trimmed.
 
 It costs one hash an event, at the append: a page keeps its tally beside it, and a lane that leaves a page adds that.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from shipper.journal import outside
 from shipper.journal.database import Database
 from shipper.tally import Tally, merged, sum_from_bytes, sum_to_bytes, tallies
 
 if TYPE_CHECKING:
     from shipper.journal.stored_pages import StoredPages
 
-STORED, DELIVERED, DEAD, REQUEUED = "stored", "delivered", "dead", "requeued"
+STORED, DELIVERED, DEAD, REQUEUED, FILTERED = "stored", "delivered", "dead", "requeued", "filtered"
 """Outcomes. requeued: dead letters that were delivered after all; they count among the dead ones, too."""
 
 _ADD = (
@@ -41,7 +42,7 @@ def decode_tallies(data: bytes) -> dict[int, Tally]:
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A line of the ledger. sink: "" for what the source stored. outcome: stored, delivered, dead or requeued."""
+    """A line of the ledger. sink: "" for what the source stored. outcome: one of the five above."""
 
     sink: str
     outcome: str
@@ -61,21 +62,33 @@ class Ledger:
         for hour, t in hours.items():
             self._db.execute(_ADD, source, sink, outcome, hour, t.events, t.first, t.last, sum_to_bytes(t.sum))
 
-    def settle(self, source: int, sink: str, done: int, position: int, dead: Collection[int] = ()) -> int:
-        """A lane has settled what comes behind `done`, up to its position: delivered all but the dead ones.
+    def settle(
+        self,
+        source: int,
+        sink: str,
+        done: int,
+        position: int,
+        dead: Collection[int] = (),
+        left_out: Sequence[range] = (),
+    ) -> int:
+        """A lane has settled what comes behind `done`, up to its position: delivered all but the dead and left out.
 
         Counted are whole pages, whose tallies stand beside them; the page that the position is in is counted when the
-        lane has left it, or when someone asks. With dead ones among it, everything is counted at once. Returns up to
-        where it is counted now.
+        lane has left it, or when someone asks. With others than delivered ones among it, everything is counted at once.
+        Returns up to where it is counted now.
         """
         upto: int | None = position
-        if not dead:
+        if not dead and not left_out:
             upto = self._db.value(
                 "SELECT max(first) - 1 FROM page WHERE source = ? AND first <= ?", source, position + 1
             )
         if upto is None or upto <= done:
             return done
-        self.add(source, sink, DELIVERED, self.count(source, done + 1, upto, dead))
+        filtered = {number for hole in left_out for number in hole}
+        self.add(source, sink, DELIVERED, self.count(source, done + 1, upto, {*dead, *filtered}))
+        if filtered:
+            others = set(outside(left_out, done + 1, upto))
+            self.add(source, sink, FILTERED, self.count(source, done + 1, upto, others))
         for number in dead:
             self.add(source, sink, DEAD, tallies(*self._pages.columns(source, number, number)))
         return upto
@@ -89,7 +102,7 @@ class Ledger:
             source, last, source, first,
         ):  # fmt: skip
             a, b = max(first, page), min(last, page + count - 1)
-            left_out = {number for number in without if a <= number <= b}
+            left_out = {number for number in range(a, b + 1) if number in without} if without else set()
             part = decode_tallies(tally) if tally is not None and b - a + 1 == count and not left_out else {}
             # A program that knows no tallies may have added to the page.
             if sum(t.events for t in part.values()) != b - a + 1:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 APPLICATION_ID = 0x53484950
-VERSION = 2
+VERSION = 3
 READABLE_FROM = 1
 
 # Not STRICT: SQLite 3.34, which Python 3.11 of RHEL 9 comes with, doesn't know it.
@@ -79,7 +79,7 @@ _SECOND = (
     "CREATE INDEX dead_letter_queued ON dead_letter (source, sink, queued) WHERE queued IS NOT NULL",
     """CREATE TABLE ledger (
     source INTEGER NOT NULL, sink TEXT NOT NULL,
-    outcome TEXT NOT NULL,                     -- 'stored' (sink ''), 'delivered', 'dead', 'requeued'
+    outcome TEXT NOT NULL,                     -- 'stored' (sink ''), 'delivered', 'dead', 'requeued', 'filtered'
     hour INTEGER NOT NULL, events INTEGER NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL, sum BLOB NOT NULL,
     PRIMARY KEY (source, sink, outcome, hour)
 ) WITHOUT ROWID""",
@@ -89,7 +89,11 @@ _SECOND = (
 )""",
 )
 
-MIGRATIONS = {1: _FIRST, 2: _SECOND}
+_THIRD = (
+    "ALTER TABLE lane ADD COLUMN reserved_without BLOB",  # numbers in the reserved range that a filter leaves out
+)
+
+MIGRATIONS = {1: _FIRST, 2: _SECOND, 3: _THIRD}
 """What each version added."""
 
 

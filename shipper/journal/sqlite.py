@@ -30,9 +30,11 @@ from shipper.journal import (
 from shipper.journal.files import Ballast, lock, move_aside, prepare
 from shipper.journal.ledger import Entry
 from shipper.journal.letters import Chosen
+from shipper.journal.sieve import Sieve
 from shipper.journal.store import Store
 from shipper.journal.thread import JournalThread
 from shipper.reasons import Reason
+from shipper.shape.filter import Wants
 
 T = TypeVar("T")
 
@@ -148,10 +150,15 @@ class SqliteJournal:
         former = await self.run(self._store.open_source, name, tenant)
         return SqliteSource(self, self._store, name), former
 
-    async def lane(self, source: str, sink: str, start: str = "earliest") -> tuple["SqliteLane", bool]:
-        """The handle of a lane, and whether it is new, in which case it begins at `start`."""
+    async def lane(
+        self, source: str, sink: str, start: str = "earliest", wants: Wants | None = None
+    ) -> tuple["SqliteLane", bool]:
+        """The handle of a lane, and whether it is new, in which case it begins at `start`.
+
+        wants: which types of events it gets; None for all.
+        """
         new = await self.run(self._store.open_lane, source, sink, start)
-        return SqliteLane(self, self._store, source, sink), new
+        return SqliteLane(self, self._store, source, sink, Sieve(wants) if wants else None), new
 
     async def trim(self) -> None:
         """Gives up what is delivered and too old, or whose space is needed."""
@@ -332,9 +339,11 @@ class SqliteSource:
 class SqliteLane:
     """A lane's side."""
 
-    def __init__(self, journal: SqliteJournal, store: Store, source: str, sink: str) -> None:
+    def __init__(
+        self, journal: SqliteJournal, store: Store, source: str, sink: str, sieve: Sieve | None = None
+    ) -> None:
         self._journal, self._store = journal, store
-        self._source, self._sink = source, sink
+        self._source, self._sink, self._sieve = source, sink, sieve
 
     @property
     def figures(self) -> LaneFigures:
@@ -348,24 +357,30 @@ class SqliteLane:
             if self._journal.figures.sources[self._source].stored > after:
                 if eager or limits.timeout_secs == 0:
                     return
-                wait = await self._journal.run(self._store.ready_in, self._source, self._sink, after, limits)
+                wait = await self._journal.run(
+                    self._store.ready_in, self._source, self._sink, after, limits, self._sieve
+                )
                 if wait == 0:
                     return
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await news.wait()
 
-    async def read(self, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
+    async def read(
+        self, after: int, limits: Limits, upto: int | None = None, without: Sequence[range] = ()
+    ) -> Stretch | None:
         """The events behind this number."""
-        return await self._journal.run(self._store.read, self._source, self._sink, after, limits, upto)
+        return await self._journal.run(
+            self._store.read, self._source, self._sink, after, limits, upto, without, self._sieve
+        )
 
-    async def reserve(self, first: int, last: int) -> bool:
+    async def reserve(self, first: int, last: int, left_out: Sequence[range] = ()) -> bool:
         """Records the range that is about to be written; True: it was recorded already."""
-        return await self._journal.run(self._store.reserve, self._source, self._sink, first, last)
+        return await self._journal.run(self._store.reserve, self._source, self._sink, first, last, left_out)
 
-    async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
+    async def ack(self, upto: int, dead: Sequence[Burial] = (), left_out: Sequence[range] = ()) -> None:
         """Moves the position; one transaction with the dead letters."""
-        await self._journal.run(self._store.ack, self._source, self._sink, upto, dead)
+        await self._journal.run(self._store.ack, self._source, self._sink, upto, dead, left_out)
 
 
 class SqliteQueue:
@@ -390,14 +405,20 @@ class SqliteQueue:
                 return
             await news.wait()
 
-    async def read(self, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
-        """The requeued events behind this number."""
+    async def read(
+        self,
+        after: int,
+        limits: Limits,
+        upto: int | None = None,
+        without: Sequence[range] = (),  # noqa: ARG002  the protocol's
+    ) -> Stretch | None:
+        """The requeued events behind this number, whatever a filter says: an operator decided over them."""
         return await self._journal.run(self._store.read_queue, self._source, self._sink, after, limits, upto)
 
-    async def reserve(self, _first: int, _last: int) -> bool:
+    async def reserve(self, _first: int, _last: int, _left_out: Sequence[range] = ()) -> bool:
         """An earlier write may always have brought them: their lane's, or one before a crash."""
         return True
 
-    async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
+    async def ack(self, upto: int, dead: Sequence[Burial] = (), left_out: Sequence[range] = ()) -> None:  # noqa: ARG002
         """Those up to this number are delivered; the dead ones rest again."""
         await self._journal.run(self._store.ack_queue, self._source, self._sink, upto, dead)

@@ -30,6 +30,7 @@ from shipper.journal.files import Ballast
 from shipper.journal.ledger import REQUEUED, STORED, Entry, Ledger, encode_tallies
 from shipper.journal.letters import Chosen, Letters, in_words
 from shipper.journal.pages import arrival
+from shipper.journal.sieve import LOOK, Sieve, decoded, encoded, exactly, next_batch
 from shipper.journal.stored_pages import StoredPages
 from shipper.journal.upkeep import KNOWN_IDS, Upkeep
 from shipper.tally import order, tallies
@@ -93,6 +94,7 @@ class Store:
                 name,
             )
             self._ledger.catch_up_source(self._id(name))
+        self._horizons.pop(name, None)  # another tenant's, perhaps, that had this name before
         self.figures = self._census.take([name], gone=former)
         return former
 
@@ -267,7 +269,7 @@ class Store:
             pending, position, begins, ends = self._lane(source, sink)
         return None if pending else (source, following - 1, position, begins, ends)
 
-    def ready_in(self, name: str, sink: str, after: int, limits: Limits) -> float | None:
+    def ready_in(self, name: str, sink: str, after: int, limits: Limits, sieve: Sieve | None = None) -> float | None:
         """Seconds until a batch behind this number is full or old enough; None where nothing waits."""
         lane = self._started(name, sink)
         if lane is None:
@@ -277,30 +279,51 @@ class Store:
         waiting = stored - after
         if waiting <= 0:
             return None
-        if waiting >= limits.max_events or begins == after + 1:
+        if waiting >= (LOOK if sieve else limits.max_events) or begins == after + 1:
             return 0.0
         first, before, index = self._pages.index_of(source, after + 1)
         offset = after + 1 - first
-        raw_bytes = self._pages.raw_bytes_upto_end(source) - before - sum(index.lengths[:offset])
-        if raw_bytes + waiting * limits.overhead >= limits.max_bytes:
+        if sieve is None:
+            raw_bytes = self._pages.raw_bytes_upto_end(source) - before - sum(index.lengths[:offset])
+        elif not sieve.wants(index.types[offset]):
+            return 0.0
+        else:
+            waiting, raw_bytes = sieve.waiting(self._pages, source, after)
+        if waiting >= limits.max_events or raw_bytes + waiting * limits.overhead >= limits.max_bytes:
             return 0.0
         waited = (self._now() - arrival(index, offset)) / 1000
         # An event out of the future: the clock was set back, and how long it waits is not known.
         return max(0.0, limits.timeout_secs - waited) if waited >= 0 else 0.0
 
-    def read(self, name: str, sink: str, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
-        """The events behind this number: up to `upto`, else to the reserved range's end, else up to the limits."""
+    def read(
+        self,
+        name: str,
+        sink: str,
+        after: int,
+        limits: Limits,
+        upto: int | None = None,
+        without: Sequence[range] = (),
+        sieve: Sieve | None = None,
+    ) -> Stretch | None:
+        """The events behind this number: up to `upto`, else to the reserved range's end, else up to the limits.
+
+        without: left out up to `upto`. A reserved range is without what was left out of it, whatever the sieve says.
+        """
         lane = self._started(name, sink)
         if lane is None:
             return None
         source, last, position, begins, ends = lane
         after = max(after, position)
         if upto is None and begins == after + 1:
-            upto = ends
+            upto, without = ends, self._reserved_without(source, sink)
         if upto is not None:
             last = upto
         elif begins > after:
             last = begins - 1
+        if without and upto is not None:
+            return exactly(self._pages, source, after, upto, without)
+        if sieve is not None and upto is None:
+            return next_batch(self._pages, source, after, last, limits, sieve.wants)
         events: list[Event] = []
         room = limits.max_bytes
         while after + len(events) < last:
@@ -311,20 +334,24 @@ class Store:
                 events.append(event)
         return Stretch(after + 1, events) if events else None
 
-    def reserve(self, name: str, sink: str, first: int, last: int) -> bool:
-        """Records the range that is about to be written; True: it was recorded already."""
+    def _reserved_without(self, source: int, sink: str) -> Sequence[range]:
+        return decoded(self._db.value("SELECT reserved_without FROM lane WHERE source = ? AND sink = ?", source, sink))
+
+    def reserve(self, name: str, sink: str, first: int, last: int, left_out: Sequence[range] = ()) -> bool:
+        """Records the range that is about to be written, and what is left out of it; True: it was recorded already."""
         source = self._id(name)
-        if self._lane(source, sink)[2:] == (first, last):
+        if self._lane(source, sink)[2:] == (first, last) and self._reserved_without(source, sink) == list(left_out):
             return True
         with self._db.transaction():
             self._db.execute(
-                "UPDATE lane SET reserved_first = ?, reserved_last = ? WHERE source = ? AND sink = ?",
-                first, last, source, sink,
+                "UPDATE lane SET reserved_first = ?, reserved_last = ?, reserved_without = ?"
+                " WHERE source = ? AND sink = ?",
+                first, last, encoded(left_out), source, sink,
             )  # fmt: skip
         return False
 
-    def ack(self, name: str, sink: str, upto: int, dead: Sequence[Burial]) -> None:
-        """Moves the lane's position and buries the named events, in one transaction.
+    def ack(self, name: str, sink: str, upto: int, dead: Sequence[Burial], left_out: Sequence[range] = ()) -> None:
+        """Moves the lane's position, buries the named events and counts what was left out, in one transaction.
 
         Raises NoRoomError where the dead letters are at their limit: nothing was changed then.
         """
@@ -332,19 +359,22 @@ class Store:
         position, done = self._db.rows(
             "SELECT position, tallied FROM lane WHERE source = ? AND sink = ?", source, sink
         )[0]
-        if upto >= following or not all(position < burial.number <= upto for burial in dead):
+        buried = {burial.number for burial in dead}
+        named = [*buried, *(number for hole in left_out for number in (hole.start, hole.stop - 1))]
+        if upto >= following or not all(position < number <= upto for number in named):
             raise JournalError("bug", f"an ack of what does not wait: up to {upto} of {following - 1}, at {position}")
         with self._db.transaction():
-            done = self._ledger.settle(source, sink, done, max(position, upto), {burial.number for burial in dead})
+            done = self._ledger.settle(source, sink, done, max(position, upto), buried, left_out)
             self._db.execute(
-                "UPDATE lane SET position = max(position, ?), tallied = ?,"
+                "UPDATE lane SET position = max(position, ?), tallied = ?, filtered = filtered + ?,"
                 " reserved_first = CASE WHEN reserved_last <= ? THEN 0 ELSE reserved_first END,"
-                " reserved_last = CASE WHEN reserved_last <= ? THEN 0 ELSE reserved_last END"
+                " reserved_last = CASE WHEN reserved_last <= ? THEN 0 ELSE reserved_last END,"
+                " reserved_without = CASE WHEN reserved_last <= ? THEN NULL ELSE reserved_without END"
                 " WHERE source = ? AND sink = ?",
-                upto, done, upto, upto, source, sink,
+                upto, done, sum(map(len, left_out)), upto, upto, upto, source, sink,
             )  # fmt: skip
-            buried = [(burial, self._pages.behind(source, burial.number - 1, 1)[0]) for burial in dead]
-            added = self._letters.bury(source, sink, buried)
+            letters = [(burial, self._pages.behind(source, burial.number - 1, 1)[0]) for burial in dead]
+            added = self._letters.bury(source, sink, letters)
         self._letters.bytes += added
         self.figures = self._census.take([name])
 

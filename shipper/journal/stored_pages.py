@@ -132,6 +132,13 @@ class StoredPages:
             for offset in range(max(0, position + 1 - first), len(ids)):
                 yield first + offset, ids[offset], time_at(times, offset)
 
+    def kinds(self, source: int, number: int) -> Iterator[tuple[str, int]]:
+        """Type and length of each event behind a number."""
+        for first, idx in self._db.rows("SELECT first, idx" + FROM_PAGE_WITH, source, source, number + 1):
+            index = unpack_index(idx)
+            skip = max(0, number + 1 - first)
+            yield from zip(index.types[skip:], index.lengths[skip:], strict=True)
+
     def touching(self, source: int, number: int, since: int, until: int, pages: int) -> Iterator[tuple[int, int, bool]]:
         """First and last event of so many pages behind a number, and whether any of the page is of this time (ms)."""
         for first, count, times in self._db.rows(

@@ -90,8 +90,11 @@ class ReplayLane:
             self._held.extend(zip(portion.events, portion.places, strict=True))
             size += sum(len(event.raw) + limits.overhead for event in portion.events)
 
-    async def read(self, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
-        """The events behind this number; those that were read before are still in memory."""
+    async def read(
+        self, after: int, limits: Limits, upto: int | None = None, without: Sequence[range] = ()
+    ) -> Stretch | None:
+        """The events behind this number; those that were read before are still in memory. Filtered they are already."""
+        del without
         first = after - self._position
         most = self._most(limits) if upto is None else upto - after
         events: list[Event] = []
@@ -108,13 +111,14 @@ class ReplayLane:
         self._count(after + len(events))
         return Stretch(after + 1, events)
 
-    async def reserve(self, first: int, last: int) -> bool:
+    async def reserve(self, first: int, last: int, left_out: Sequence[range] = ()) -> bool:
         """Keeps nothing: what an earlier replay wrote is known from the archive itself."""
-        del first, last
+        del first, last, left_out
         return False
 
-    async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
+    async def ack(self, upto: int, dead: Sequence[Burial] = (), left_out: Sequence[range] = ()) -> None:
         """Tells what is settled and lets go of it."""
+        del left_out
         settled = list(islice(self._held, upto - self._position))
         refused = [(settled[burial.number - self._position - 1][0], burial) for burial in dead]
         await self._settled(Settled(settled[-1][1], settled[-1][0].time, len(settled) - len(refused), refused))

@@ -19,6 +19,7 @@ from shipper.replay.lane import ReplayLane, Settled
 from shipper.replay.missing import Missing
 from shipper.replay.progress import Progress, done, load, note_refused, save
 from shipper.replay.supply import Portion, Supply, SupplyError, Using, moment
+from shipper.shape.filter import Wants
 from shipper.sink import Sink
 from shipper.sources import SourceConfig
 from shipper.sources.kinds import kind_of
@@ -81,6 +82,14 @@ async def choose(supplies: list[Supply], order: Order, say: Callable[[str], None
     raise SupplyError(f"nothing has all events of {order.source} in this time ({'; '.join(why) or 'no supply'})")
 
 
+async def _wanted(portions: AsyncGenerator[Portion, None], wants: Wants) -> AsyncGenerator[Portion, None]:
+    """What the sink's filter lets through, as it is today."""
+    async with aclosing(portions):
+        async for portion in portions:
+            chosen = [pair for pair in zip(portion.events, portion.places, strict=True) if wants(pair[0].type)]
+            yield Portion([event for event, _ in chosen], [place for _, place in chosen])
+
+
 class Replay:
     """One source into one sink.
 
@@ -129,6 +138,9 @@ class Replay:
             progress = Progress(order.words, supply.using, since=order.since, until=order.until)
         self._progress = progress
         portions = supply.events(self._order.since, self._order.until, progress.place)
+        wants = self._sink.config.filter.wants()
+        if wants is not None:
+            portions = _wanted(portions, wants)
         if self._missing is not None:
             portions = self._missing.of(portions)
         try:

@@ -10,8 +10,9 @@ from shipper.archive.chain import walked
 from shipper.ask import Ask
 from shipper.replay.archived import patiently
 from shipper.replay.supply import SourceSupply, Supply, SupplyError, moment
+from shipper.shape.filter import Wants
 from shipper.sources import SourceConfig
-from shipper.tally import HOUR_MS, Tally, merged, tallies
+from shipper.tally import HOUR_MS, Tally, merged, tallies, tally
 from shipper.verify.books import Books, books_of
 from shipper.verify.compare import Difference, by_ids, by_tallies
 from shipper.verify.held import Bucket, Exported
@@ -51,8 +52,9 @@ class Findings(msgspec.Struct):
 class Verify:
     """since, until: whole hours, the latter not included. supplies: where the ids of an hour may be had from.
 
-    held: what is compared with the ledger. reread: the source itself, None to leave it out. all_ids: read every
-    object, not only those of hours whose counts differ. progress: called with the hours done and all hours.
+    held: what is compared with the ledger. wants: the sink's filter, None for all. reread: the source itself, None to
+    leave it out. all_ids: read every object, not only those of hours whose counts differ. progress: called with the
+    hours done and all hours.
     """
 
     def __init__(
@@ -66,13 +68,14 @@ class Verify:
         supplies: list[Supply],
         archive: Archive | None,
         exported: Exported | None = None,
+        wants: Wants | None = None,
         reread: SourceSupply | None = None,
         all_ids: bool = False,
         progress: Callable[[int, int], None] = lambda _done, _all: None,
     ) -> None:
         self._ask, self._source, self._config, self._sink, self._hours = ask, source, config, sink, hours
         self._supplies, self._reread, self._all_ids, self._progress = supplies, reread, all_ids, progress
-        self._exported, self._archive = exported, archive
+        self._exported, self._archive, self._wants = exported, archive, wants
         self._bucket = Bucket(archive, source) if archive is not None and exported is None else None
         self._dead: frozenset[str] | None = None
         self.books: Books | None = None
@@ -111,7 +114,7 @@ class Verify:
             if source is None:
                 found.unknown.append(hour)
                 return
-            expected = source
+            expected = source if self._wants is None else await self._wanted_there(hour)
         elif source is not None:
             found.differences += filter(None, [await self._against_source(books, hour, source)])
         difference = await self._against_held(hour, expected, books.stored.get(hour, Tally()))
@@ -123,6 +126,11 @@ class Verify:
         found.events += expected.events
         found.left_out += max(0, books.stored.get(hour, Tally()).events - expected.events)
         found.differences += filter(None, [difference])
+
+    async def _wanted_there(self, hour: int) -> Tally:
+        """What the source has of this hour for this sink."""
+        assert self._reread is not None, "the source was read for this hour"  # noqa: S101
+        return tally(await _ids_from(self._reread, hour, self._wants))
 
     async def _against_held(self, hour: int, expected: Tally, stored: Tally) -> Difference | None:
         if self._exported is not None:
@@ -186,7 +194,7 @@ class Verify:
                 if await supply.lacks(hour * HOUR_MS, (hour + 1) * HOUR_MS):
                     continue
                 dead = await self.dead()
-                return [id_ for id_ in await _ids_from(supply, hour) if id_ not in dead]
+                return [id_ for id_ in await _ids_from(supply, hour, self._wants) if id_ not in dead]
             except SupplyError:
                 continue
         return None
@@ -267,10 +275,10 @@ async def read_books(ask: Ask, source: str, sink: str) -> Books:
     return books_of(ledger, next((row for row in places if row["source"] == source), {}), sink)
 
 
-async def _ids_from(supply: Supply, hour: int) -> list[str]:
+async def _ids_from(supply: Supply, hour: int, wants: Wants | None = None) -> list[str]:
     ids: list[str] = []
     async for portion in supply.events(hour * HOUR_MS, (hour + 1) * HOUR_MS):
-        ids += [event.id for event in portion.events]
+        ids += [event.id for event in portion.events if wants is None or wants(event.type)]
     return ids
 
 

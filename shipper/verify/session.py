@@ -113,6 +113,7 @@ class _Session:
                 supplies=supplies,
                 archive=self._sink if isinstance(self._sink, Archive) else None,
                 exported=self._exported,
+                wants=self._sink.config.filter.wants(),
                 reread=SourceSupply(self._source, self._config, page_secs=request.page_secs)
                 if request.with_source
                 else None,

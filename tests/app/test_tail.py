@@ -214,9 +214,9 @@ def test_filters(wanted: Wanted, taken: str) -> None:
     ("words", "said"),
     [
         (["--since", "yesterday"], "--since: must be"),
-        (["--category", "auth.logn"], '--category: there is no auth.logn; did you mean "auth.login"?; see'),
+        (["--category", "auth.logn"], "--category: `shipper types` lists no auth.logn; did you mean auth.login?"),
         (["--outcome", "bad"], "Invalid value for '--outcome'"),
-        (["--type", "fpp"], '--type: fpp is not known; did you mean "fp"?; see `shipper types`\n'),
+        (["--type", "fpp"], "--type: no type fpp is known; did you mean fp?\n"),
     ],
 )
 def test_wrong_words_are_said(words: list[str], said: str, tmp_path: Path) -> None:

@@ -91,14 +91,16 @@ class TellingLane:
     async def waiting(self, after: int, limits: Limits, *, eager: bool = False) -> None:
         await self._lane.waiting(after, limits, eager=eager)
 
-    async def read(self, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
-        return await self._lane.read(after, limits, upto)
+    async def read(
+        self, after: int, limits: Limits, upto: int | None = None, without: Sequence[range] = ()
+    ) -> Stretch | None:
+        return await self._lane.read(after, limits, upto, without)
 
-    async def reserve(self, first: int, last: int) -> bool:
-        return await self._lane.reserve(first, last)
+    async def reserve(self, first: int, last: int, left_out: Sequence[range] = ()) -> bool:
+        return await self._lane.reserve(first, last, left_out)
 
-    async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
-        await self._lane.ack(upto, dead)
+    async def ack(self, upto: int, dead: Sequence[Burial] = (), left_out: Sequence[range] = ()) -> None:
+        await self._lane.ack(upto, dead, left_out)
         self._tell(self._sink, upto)
 
 

@@ -1,7 +1,7 @@
 """A lane on the real journal, with a destination that plays a script, and time that passes only in waits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from shipper.retry import Backoff
 Step = Callable[[Batch], float | None]
 
 
-def event(number: int) -> Event:
+def event(number: int, type_: str = "s") -> Event:
     """An event whose id tells its number."""
-    return Event(str(9 * 10**55 + number), 1_700_000_000_000 + number, "", "s", b'{"n":%d}' % number)
+    return Event(str(9 * 10**55 + number), 1_700_000_000_000 + number, "", type_, b'{"n":%d}' % number)
 
 
 def number_of(event: Event) -> int:
@@ -87,9 +87,9 @@ class Lane:
         self.during_wait()
         await asyncio.sleep(0)
 
-    async def store(self, first: int, last: int) -> None:
-        """Stores events as their source would."""
-        events = [event(n) for n in range(first, last + 1)]
+    async def store(self, first: int, last: int, failed: Collection[int] = ()) -> None:
+        """Stores events as their source would: logins, some of them failed."""
+        events = [event(n, "fp" if n in failed else "s") for n in range(first, last + 1)]
         await self.source.append(Page(events, b"checkpoint", 1, events[-1].id))
 
     async def deliver(self) -> None:
@@ -119,14 +119,16 @@ class Lane:
 
 
 @asynccontextmanager
-async def lane_of(place: Path, sink: Sink, events: int, **journal: Any) -> AsyncIterator[Lane]:
-    """A lane in front of which so many events wait."""
+async def lane_of(
+    place: Path, sink: Sink, events: int, failed: Collection[int] = (), **journal: Any
+) -> AsyncIterator[Lane]:
+    """A lane in front of which so many events wait, some of them failed logins."""
     opened = await SqliteJournal.open(place, max_bytes=10**9, **journal)
     source, _ = await opened.source("acme", "auth0:acme.us.auth0.com")
-    handle, _ = await opened.lane("acme", "siem")
+    handle, _ = await opened.lane("acme", "siem", wants=sink.config.filter.wants())
     lane = Lane(opened, source, handle, sink)
     for first in range(1, events + 1, 100):
-        await lane.store(first, min(first + 99, events))
+        await lane.store(first, min(first + 99, events), failed)
     try:
         yield lane
     finally:

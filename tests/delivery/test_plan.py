@@ -58,23 +58,34 @@ def test_after_the_limit_the_first_refusal_is_tried_alone() -> None:
     sizes=st.lists(st.integers(1, 20), min_size=1, max_size=12),
     names_them=st.booleans(),
     limit=st.integers(1, 200),
+    unwanted=st.just(set()) | st.sets(st.integers(1, 60)),
 )
-def test_every_event_up_to_the_position_is_delivered_or_dead_and_never_both(
-    bad: set[int], sizes: list[int], names_them: bool, limit: int
+def test_every_event_up_to_the_position_is_delivered_or_dead_or_left_out_and_never_two_of_these(
+    bad: set[int], sizes: list[int], names_them: bool, limit: int, unwanted: set[int]
 ) -> None:
     """Where the destination refuses everything, someone mends it at once, and it takes all."""
     plan, position, cuts = Plan(0, limit), 0, iter(sizes)
     has: set[int] = set()
     dead: list[int] = []
+    left_out: set[int] = set()
     for _ in range(400):
         last = plan.upto or min(60, plan.after + next(cuts, 20))
         if plan.after >= 60:
             break
-        written = plan.take(plan.after + 1, last)
+        first = plan.after + 1
+        if plan.upto is None and first in unwanted:
+            # The journal hands out alone what is left out before the first that is wanted.
+            last = next((n for n in range(first, last) if n + 1 not in unwanted), last)
+        without = plan.left_out if plan.upto else [range(n, n + 1) for n in range(first, last + 1) if n in unwanted]
+        assert {n for hole in without for n in hole} == {n for n in range(first, last + 1) if n in unwanted}
+        written = plan.take(first, last, without)
+        assert unwanted.isdisjoint(written)
         culprits = [n for n in written if n in bad]
-        if not culprits:
+        if not written:
+            ack: Ack | None = plan.passed()
+        elif not culprits:
             has.update(written)
-            ack: Ack | None = plan.delivered()
+            ack = plan.delivered()
         elif names_them:
             ack = plan.refused({culprits[0]: ""}, "refused", own=False)
         else:
@@ -84,12 +95,17 @@ def test_every_event_up_to_the_position_is_delivered_or_dead_and_never_both(
             plan.start_over()
             bad = set(dead)
             assert plan.after == position
+            assert plan.upto == next(n for n in range(position + 1, 61) if n not in unwanted)
         if ack is not None:
             assert ack.upto > position
             dead += [burial.number for burial in ack.dead]
+            now = [n for hole in ack.left_out for n in hole]
+            assert all(position < n <= ack.upto for n in now)
+            left_out.update(now)
             position = ack.upto
             assert has.isdisjoint(dead)
-            assert set(range(1, position + 1)) == {n for n in has if n <= position} | set(dead)
+            assert left_out.isdisjoint(has | set(dead))
+            assert set(range(1, position + 1)) == {n for n in has if n <= position} | set(dead) | left_out
     assert dead == sorted(set(dead))
     assert set(dead) <= bad
     assert plan.after >= 60

@@ -136,6 +136,7 @@ class CheckedJournal(RuleBasedStateMachine):
         assert (figures.dead_kept, figures.dead_removed) == (kept, lane.removed)
         assert (figures.given_up, figures.requeued, figures.replayed) == (lane.given_up, lane.requeued, lane.replayed)
         assert (figures.queue_position, figures.queue_last) == (lane.queue_position, lane.queue_last)
+        assert figures.filtered == lane.filtered
         if not lane.forgotten:
             settled = figures.delivered + figures.filtered + lane.dead.total() + figures.given_up
             assert stored - figures.began == settled + figures.lag

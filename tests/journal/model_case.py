@@ -21,7 +21,8 @@ EVENT_EVERY_MS = 600_000
 def event(number: int, size: int = 0) -> Event:
     """An event with an ordered id and a time of its own; `size` bytes longer than it needs to be."""
     raw = b'{"n":%d,"pad":"%s"}' % (number, b"x" * size)
-    return Event(str(9 * 10**55 + number), EPOCH_MS + number * EVENT_EVERY_MS, f"day {number}", "s", raw)
+    type_ = "sfw"[number * 7 // 5 % 3]
+    return Event(str(9 * 10**55 + number), EPOCH_MS + number * EVENT_EVERY_MS, f"day {number}", type_, raw)
 
 
 @lru_cache(4096)
@@ -75,6 +76,8 @@ class Lane:
     position: int
     dead: Counter[str] = field(default_factory=Counter)
     reserved: tuple[int, int] = (0, 0)
+    without: frozenset[int] = frozenset()
+    filtered: int = 0
     forgotten: bool = False
     given_up: int = 0
     removed: int = 0
@@ -87,7 +90,7 @@ class Lane:
         """Anew, after it was forgotten: what was counted for its queue and of replays goes on."""
         self.pending, self.began, self.position = start, began, began
         self.dead, self.reserved, self.forgotten = Counter(), (0, 0), False
-        self.given_up = self.removed = 0
+        self.given_up = self.removed = self.filtered = 0
 
     def forget(self, last: int) -> int:
         """Returns how many events waited."""

@@ -5,7 +5,7 @@ import os
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import wraps
@@ -25,6 +25,7 @@ from shipper.event import Event, Page
 from shipper.journal import Burial, Limits, NoRoomError, UnknownNameError, WrongTenantError
 from shipper.journal.census import RESUME_BELOW
 from shipper.journal.letters import Chosen
+from shipper.journal.sieve import Sieve
 from shipper.reasons import Reason
 
 # The same examples each time, so that a change is what makes this fail; MODEL_SEED has others.
@@ -37,6 +38,8 @@ SINKS = st.sampled_from(["siem", "archive", "console"])
 STARTS = st.sampled_from(["earliest", "earliest", "earliest", "latest", "time", "id"])
 RARELY = st.sampled_from([False, False, False, True])
 REASONS: list[Reason] = ["refused", "too_large"]
+TYPES = st.sampled_from([None, None, "s", "fw", ""])
+"""What a lane wants: all, or events of these types."""
 
 
 def changes(rule_: Callable[..., None]) -> Callable[..., None]:
@@ -48,6 +51,21 @@ def changes(rule_: Callable[..., None]) -> Callable[..., None]:
             rule_(self, *args, **values)
 
     return tried
+
+
+def holes(numbers: Iterable[int]) -> list[range]:
+    """These numbers, as few ranges in order."""
+    found: list[range] = []
+    for number in sorted(numbers):
+        if found and found[-1].stop == number:
+            found[-1] = range(found[-1].start, number + 1)
+        else:
+            found.append(range(number, number + 1))
+    return found
+
+
+def numbers_in(ranges: Iterable[range]) -> frozenset[int]:
+    return frozenset(number for one in ranges for number in one)
 
 
 class JournalMachine(CheckedJournal):
@@ -223,39 +241,52 @@ class JournalMachine(CheckedJournal):
     @rule(data=st.data(), take=st.integers(1, 150))
     @changes
     def a_reservation(self, data: st.DataObject, take: int) -> None:
+        """Some of it may be left out, by whatever filter there was then."""
         source, sink = data.draw(st.sampled_from(self.open_lanes()))
         lane = source.lanes[sink]
         last = min(lane.position + take, len(source.events))
         if not lane.pending and last > lane.position:
             range_ = (lane.position + 1, last)
-            assert self.do(self.store.reserve, source.name, sink, *range_) == (lane.reserved == range_)
-            lane.reserved = range_
+            # The first event of what is written is written.
+            without = frozenset(data.draw(st.sets(st.integers(lane.position + 1, last), max_size=9))) - {range_[0]}
+            known = (lane.reserved, lane.without) == (range_, without)
+            assert self.do(self.store.reserve, source.name, sink, *range_, holes(without)) == known
+            lane.reserved, lane.without = range_, without
 
     @precondition(lambda self: self.open_lanes())
-    @rule(data=st.data(), max_events=st.integers(1, 120), max_bytes=st.sampled_from([1, 500, 20_000]))
+    @rule(data=st.data(), max_events=st.integers(1, 120), max_bytes=st.sampled_from([1, 500, 20_000]), types=TYPES)
     @changes
-    def a_batch(self, data: st.DataObject, max_events: int, max_bytes: int) -> None:
+    def a_batch(self, data: st.DataObject, max_events: int, max_bytes: int, types: str | None) -> None:
+        """With a filter that may be another one each time."""
         source, sink = data.draw(st.sampled_from(self.open_lanes()))
         lane, limits = source.lanes[sink], Limits(max_events, max_bytes, overhead=5)
-        stretch = self.do(self.store.read, source.name, sink, lane.position, limits)
+        sieve = None if types is None else Sieve(lambda type_: type_ in types)
+        stretch = self.do(self.store.read, source.name, sink, lane.position, limits, None, (), sieve)
         source.seek(lane)
         if stretch is None:
             assert lane.pending or lane.position == len(source.events)
             return
-        first, events = lane.position + 1, list(stretch.events)
+        first, events, without = lane.position + 1, list(stretch.events), numbers_in(stretch.left_out)
+        span = range(first, stretch.last + 1)
         assert stretch.first == first
-        assert events == source.events[first - 1 : stretch.last]
+        assert events == [source.events[n - 1] for n in span if n not in without]
         if lane.reserved[0] == first:
-            assert stretch.last == lane.reserved[1]
+            assert (stretch.last, without) == (lane.reserved[1], lane.without)
         else:
+            assert without == {n for n in span if types is not None and source.events[n - 1].type not in types}
+            assert not events or first not in without
             size = sum(len(e.raw) + 5 for e in events)
-            assert len(events) == 1 or (size <= max_bytes and len(events) <= max_events)
-            ready = self.store.ready_in(source.name, sink, lane.position, Limits(len(events), HUGE, 5, 60.0))
+            assert len(events) <= 1 or (size <= max_bytes and len(events) <= max_events)
+            ready = self.store.ready_in(source.name, sink, lane.position, Limits(len(events), HUGE, 5, 60.0), sieve)
             assert ready == 0.0
+        again = self.store.read(source.name, sink, lane.position, limits, stretch.last, stretch.left_out)
+        assert again is not None
+        assert (again.first, list(again.events), list(again.left_out)) == (first, events, list(stretch.left_out))
 
-        refused = sorted(data.draw(st.sets(st.integers(first, stretch.last), max_size=3)))
+        wanted = [n for n in span if n not in without]
+        refused = sorted(data.draw(st.sets(st.sampled_from(wanted), max_size=3))) if wanted else []
         burials = [Burial(n, data.draw(st.sampled_from(REASONS)), WORDS) for n in refused]
-        self.ack(source, sink, stretch.last, burials)
+        self.ack(source, sink, stretch.last, burials, without)
 
     @rule(which=WHICH)
     @changes
@@ -265,7 +296,9 @@ class JournalMachine(CheckedJournal):
             if not lane.pending and not lane.forgotten:
                 self.ack(source, sink, len(source.events), [])
 
-    def ack(self, source: Source, sink: str, upto: int, burials: Sequence[Burial]) -> None:
+    def ack(
+        self, source: Source, sink: str, upto: int, burials: Sequence[Burial], without: frozenset[int] = frozenset()
+    ) -> None:
         lane = source.lanes[sink]
         added = [
             Letter(source.name, sink, b.number, source.events[b.number - 1], b.reason, WORDS, self.now) for b in burials
@@ -275,22 +308,24 @@ class JournalMachine(CheckedJournal):
             self.letters = before
             # Which of the two limits comes first is not promised.
             with pytest.raises(NoRoomError, match="disk is full" if self.full else "dead_letters_max_bytes"):
-                self.store.ack(source.name, sink, upto, burials)
+                self.store.ack(source.name, sink, upto, burials, holes(without))
             return
         try:
-            self.do(self.store.ack, source.name, sink, upto, burials)
+            self.do(self.store.ack, source.name, sink, upto, burials, holes(without))
         except NothingDoneError:
             self.letters = before
             raise
-        refused = [burial.number for burial in burials]
+        others = {burial.number for burial in burials} | without
         settled = source.events[lane.position : upto]
         dead = [letter.event for letter in added]
-        source.ledger.add(sink, "delivered", [e for n, e in enumerate(settled, lane.position + 1) if n not in refused])
+        source.ledger.add(sink, "delivered", [e for n, e in enumerate(settled, lane.position + 1) if n not in others])
+        source.ledger.add(sink, "filtered", [source.events[n - 1] for n in without])
         source.ledger.add(sink, "dead", dead)
+        lane.filtered += len(without)
         lane.dead.update(b.reason for b in burials)
         lane.position = upto
         if lane.reserved[1] <= upto:
-            lane.reserved = (0, 0)
+            lane.reserved, lane.without = (0, 0), frozenset()
 
     @precondition(lambda self: self.open_lanes())
     @rule(data=st.data())

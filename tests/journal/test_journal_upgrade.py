@@ -94,7 +94,7 @@ def test_every_released_version_has_a_journal_here() -> None:
     assert sorted(int(path.stem) for path in RELEASES.glob("*.zip")) == [n for n in MIGRATIONS if n != VERSION]
 
 
-@pytest.mark.parametrize("release", [1])
+@pytest.mark.parametrize("release", [1, 2])
 def test_a_journal_of_an_earlier_release_goes_on_where_it_stood(tmp_path: Path, release: int) -> None:
     store = opened(unpacked(release, tmp_path))
     check_file(store)

@@ -50,9 +50,16 @@ IN_DELIVERY = (
     Mutant(
         "no range recorded before a write that is to be replayed",
         "shipper/delivery.py",
-        "self._sink.replays_batches and await self._lane.reserve(stretch.first, stretch.last)",
-        "self._sink.replays_batches",
+        " and await self._lane.reserve(\n            stretch.first, stretch.last, stretch.left_out\n        )",
+        "",
         (f"{DELIVERY}::test_a_sink_that_replays_batches_gets_the_same_ranges_after_a_crash",),
+    ),
+    Mutant(
+        "what a filter leaves out taken for a delivery",
+        "shipper/plan.py",
+        "return self._close(deliveries=False)",
+        "return self._close(deliveries=True)",
+        ("tests/delivery/test_filtered.py::test_what_is_left_out_proves_nothing_of_a_destination_that_refuses",),
     ),
     Mutant(
         "refusals until the first delivery settled at once",

@@ -3,6 +3,7 @@
 from mutants.planting import Mutant
 
 DEAD_LETTERS = "tests/journal/test_journal_dead_letters.py"
+FILTER = "tests/journal/test_journal_filter.py"
 LEDGER = "tests/journal/test_journal_ledger.py"
 PLACES = "tests/journal/test_journal_places.py"
 POWER_CUT = "tests/crash/test_power_cut.py::test_no_power_cut_loses_or_tears_what_was_committed"
@@ -83,19 +84,24 @@ IN_JOURNAL = (
         "the ledger written outside the ack's transaction",
         "shipper/journal/store.py",
         "        with self._db.transaction():\n"
-        "            done = self._ledger.settle(source, sink, done, max(position, upto),"
-        " {burial.number for burial in dead})\n",
-        "        done = self._ledger.settle(source, sink, done, max(position, upto),"
-        " {burial.number for burial in dead})\n"
+        "            done = self._ledger.settle(source, sink, done, max(position, upto), buried, left_out)\n",
+        "        done = self._ledger.settle(source, sink, done, max(position, upto), buried, left_out)\n"
         "        with self._db.transaction():\n",
         (f"{DEAD_LETTERS}::test_an_ack_that_finds_no_room_leaves_the_ledger_as_it_was",),
     ),
     Mutant(
         "dead events counted as delivered in the ledger",
         "shipper/journal/ledger.py",
-        "self.count(source, done + 1, upto, dead))",
-        "self.count(source, done + 1, upto))",
+        "{*dead, *filtered}",
+        "filtered",
         (f"{LEDGER}::test_the_ledger_counts_by_hour_what_was_stored_delivered_and_refused",),
+    ),
+    Mutant(
+        "what a filter left out counted as delivered in the ledger",
+        "shipper/journal/ledger.py",
+        "{*dead, *filtered}",
+        "dead",
+        (f"{FILTER}::test_the_ledger_has_what_was_left_out_in_its_own_line",),
     ),
     Mutant(
         "a requeued dead letter deleted before it is delivered",
@@ -170,9 +176,17 @@ IN_JOURNAL = (
     Mutant(
         "a reserved range not handed out again",
         "shipper/journal/store.py",
-        "        if upto is None and begins == after + 1:\n            upto = ends\n",
+        "        if upto is None and begins == after + 1:\n"
+        "            upto, without = ends, self._reserved_without(source, sink)\n",
         "",
         (f"{PLACES}::test_a_reserved_range_is_handed_out_again_exactly_and_nothing_overlaps_it",),
+    ),
+    Mutant(
+        "a reserved range filtered anew",
+        "shipper/journal/store.py",
+        "upto, without = ends, self._reserved_without(source, sink)",
+        "last = min(last, ends)",
+        (f"{FILTER}::test_a_reserved_range_comes_again_as_it_was_although_the_filter_is_another_one",),
     ),
     Mutant(
         "dead letters beyond their limit dropped",

@@ -88,8 +88,8 @@ class Scene:
         self.asked: list[tuple[str, Any]] = []
         self._desk = Desk(journal)
 
-    def configured(self, more: str = "", source: str = "") -> Settings:
-        """The settings, from a file. more, source: more of them."""
+    def configured(self, more: str = "", source: str = "", archive: str = "") -> Settings:
+        """The settings, from a file. more (of the siem), source, archive: more of them."""
         file = self.place / "config.toml"
         file.write_text(
             f'state_dir = "{self.place / "state"}"\n'
@@ -98,6 +98,7 @@ class Scene:
             f'proxy = "none"\n{source}\n'
             f'[sinks.archive]\ntype = "s3"\nbucket = "{self.bucket.name}"\nendpoint_url = "{self.bucket.url}"\n'
             'region = "eu-west-1"\nprefix = "auth0"\nproxy = "none"\nadd_tenant_name = false\nbatch.max_events = 40\n'
+            f"{archive}"
             f'[sinks.siem]\ntype = "splunk_hec"\nurl = "{self.destination.url}"\ntoken = "made-up"\nproxy = "none"\n'
             "add_tenant_name = false\nbatch.max_events = 10\nrequest.retry_initial_backoff_secs = 0.01\n"
             f"request.retry_max_duration_secs = 0.02\n{more}"
@@ -127,7 +128,8 @@ class Scene:
 
     async def deliver(self, name: str) -> None:
         """What waits for a sink, until nothing does."""
-        lane, _ = await self.journal.lane("acme", name)
+        wants = self.settings.sinks[name].filter.wants()
+        lane, _ = await self.journal.lane("acme", name, wants=wants)
         origin = kind_of(source_named(self.settings, "acme")).origin("acme")
         async with opened(self.settings, name) as sink:
             delivery = Delivery(

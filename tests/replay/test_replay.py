@@ -51,6 +51,20 @@ async def test_the_journal_is_used_where_it_has_everything_and_the_live_lane_kee
         assert list((tmp_path / "state" / "replay").iterdir()) == []
 
 
+@pytest.mark.parametrize("using", ["journal", "source"])
+async def test_a_replay_goes_by_the_sinks_filter_as_it_is_today(tmp_path: Path, bucket: Bucket, using: str) -> None:
+    events = [
+        one.replace(b'"type":"s"', b'"type":"fp"') if n % 4 == 0 else one
+        for n, one in enumerate(hours_of_events(3, 12))
+    ]
+    async with scene(tmp_path, bucket, events) as one:
+        await one.fill("siem")
+        one.siem.batches.clear()
+        one.settings = one.configured(more='filter.include_categories = ["auth.login.fail"]\n')
+        assert await one.replay("siem", using=using) == 0
+        assert (one.siem.events, replayed(one)) == (events[::4], 9)
+
+
 async def test_the_source_is_used_where_the_journal_has_let_go(
     tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,8 +36,10 @@ class CheckpointFirst(SqliteSource):
 
 
 class AckBeforeWrite(SqliteLane):
-    async def read(self, after: int, limits: Limits, upto: int | None = None) -> Stretch | None:
-        stretch = await super().read(after, limits, upto)
+    async def read(
+        self, after: int, limits: Limits, upto: int | None = None, without: Sequence[range] = ()
+    ) -> Stretch | None:
+        stretch = await super().read(after, limits, upto, without)
         if stretch is not None:
             await super().ack(stretch.last)
         return stretch
@@ -46,7 +48,7 @@ class AckBeforeWrite(SqliteLane):
 class LateAck(SqliteLane):
     _acks: ClassVar[list[asyncio.Task[None]]] = []
 
-    async def ack(self, upto: int, dead: Sequence[Burial] = ()) -> None:
+    async def ack(self, upto: int, dead: Sequence[Burial] = (), left_out: Sequence[range] = ()) -> None:
         self._acks[:] = [
             *(task for task in self._acks if not task.done()),
             asyncio.ensure_future(self._late(upto, dead)),
@@ -58,7 +60,7 @@ class LateAck(SqliteLane):
 
 
 class NothingReserved(SqliteLane):
-    async def reserve(self, first: int, last: int) -> bool:
+    async def reserve(self, first: int, last: int, left_out: Sequence[range] = ()) -> bool:
         return False
 
 

@@ -47,10 +47,10 @@ async def written(sink: S3, batch: Batch) -> None:
         await sink.close()
 
 
-def event_at(hour: int, number: int) -> Event:
+def event_at(hour: int, number: int, type_: str = "s") -> Event:
     """An event of this hour since 2026-01-01 (UTC), whose id tells its number."""
     time_ms = 1_767_225_600_000 + hour * 3_600_000 + number
-    return Event(str(9 * 10**55 + number), time_ms, "", "s", b'{"n":%d}' % number)
+    return Event(str(9 * 10**55 + number), time_ms, "", type_, b'{"n":%d}' % number)
 
 
 def lines_of(key: str, body: bytes) -> list[bytes]:

@@ -104,6 +104,24 @@ async def test_a_crash_at_an_hours_boundary_makes_no_duplicate_and_no_overlap(
         assert lane.figures.lag == 0
 
 
+@pytest.mark.parametrize("objects", [1, 2])
+async def test_a_filter_that_changes_between_a_crash_and_the_next_start_makes_no_duplicate(
+    tmp_path: Path, bucket: Bucket, objects: int
+) -> None:
+    events = [event_at((number - 1) // 4, number, "fp" if number % 2 else "s") for number in range(1, 17)]
+    failures, batch = {"include_types": ["fp"]}, {"max_events": 4, "timeout_secs": 0}
+    mortal = sink_of(bucket, Mortal, batch=batch, filter=failures)
+    mortal.lives = objects
+    async with lane_into(tmp_path, mortal, events) as lane:
+        await dies(lane)
+        assert list(bucket.numbers().values()) == [[1, 3], [5, 7]][:objects]
+        lane.lane, _ = await lane.journal.lane("acme", "siem")
+        await next_process(lane, sink_of(bucket, batch=batch))
+        # What was being written is written as it was; the filter of now, which is none, counts behind it.
+        assert [n for some in bucket.numbers().values() for n in some] == [1, 3, 5, 7, *range(9, 17)]
+        assert (lane.figures.delivered, lane.figures.filtered, lane.figures.lag) == (12, 4, 0)
+
+
 def in_front_of(store: str, refuses: Callable[[Received], bool]) -> Callable[[Received], Reply]:
     """Hands everything on to the store, but says of some objects that they are too large."""
     host = urlsplit(store).netloc

@@ -51,6 +51,31 @@ async def test_an_object_that_was_deleted_is_missing_in_its_hour_and_repair_brin
         assert (await one.verify(all_ids=True))[0] == 0
 
 
+FAILURES = 'filter.include_types = ["fp"]\n'
+
+
+async def test_what_a_filter_leaves_out_is_neither_missing_nor_repaired(tmp_path: Path, bucket: Bucket) -> None:
+    events = [
+        one.replace(b'"type":"s"', b'"type":"fp"') if n % 3 else one for n, one in enumerate(hours_of_events(3, 30))
+    ]
+    async with scene(tmp_path, bucket, events) as one:
+        one.settings = one.configured(archive=FAILURES)
+        await one.fill("archive")
+        before = one.bucket.lines()
+        status, printed = await one.verify()
+        assert status == 0
+        assert printed.startswith("30 more events of these hours were not for it to hold")
+        assert printed.endswith("acme: 3 hours with 60 events compared: all is there, once\n")
+        assert (await one.verify(all_ids=True))[0] == 0
+
+        for key in one.keys_of(1):
+            bucket.client.delete_object(Bucket=bucket.name, Key=key)
+        status, printed = await one.verify()
+        assert "20 missing, 0 extra, 0 twice in 1 hours" in printed
+        assert (await one.verify(repair=True))[0] == 0
+        assert one.bucket.lines() == before
+
+
 async def test_the_repair_takes_the_source_where_the_journal_has_let_go(tmp_path: Path, bucket: Bucket) -> None:
     async with scene(tmp_path, bucket, hours_of_events(2, 20), keep_days=0) as one:
         await one.fill("archive", "siem")
