@@ -176,7 +176,7 @@ async def test_interrupted_again_and_again_it_comes_to_its_end(tmp_path: Path) -
         assert sorted(lines) == sorted(events)
 
 
-@pytest.mark.parametrize("torn", [b"", b"x", b'{"log_id":"1"}\n{"half', b"\0" * 5_000])
+@pytest.mark.parametrize("torn", [b"", b"x", b'{"log_id":"1"}\n{"half', b"\0" * 200_000])
 async def test_a_file_that_was_torn_behind_the_last_whole_state_is_cut_back(tmp_path: Path, torn: bytes) -> None:
     """As a kill leaves it between writing events and writing down that they are there."""
     events = spread(450)
