@@ -1,6 +1,5 @@
 """`shipper export`."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +76,11 @@ def export(config_file: Path | None, source: str, since: Bound | None, until: Bo
         fields=_names(typed["fields"]),
         excluded=_names(typed["excluded"]),
     )
-    searches = selection.query is not None or bool(selection.user)
-    # The chain goes on for ever; a search without an end is over by itself.
-    last = EVER[1] if searches else int(time.time() * 1000)
     request = Request(
         source=next(iter(chosen)),
         selection=selection,
         since=since.at_ms if since else EVER[0],
-        until=until.at_ms if until else last,
+        until=until.at_ms if until else EVER[1],
         times=times_in_words(since.text if since else "", until.text if until else ""),
         output=typed["output"] or "-",
         to=typed["to"],

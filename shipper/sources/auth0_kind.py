@@ -90,7 +90,8 @@ class Auth0Kind:
 class Auth0Reread:
     """A range of time in the order of the chain.
 
-    A place is the position of an event, or before one without any; behind a page it is the chain's own checkpoint.
+    A place is the position of an event, or before one without any; behind a page it is the chain's own checkpoint. A
+    range without an end goes up to now, by the tenant's clock: a chain that is written to may never have an empty page.
     """
 
     missing, unknown = 0, False
@@ -113,6 +114,7 @@ class Auth0Reread:
         except UnreadableError:
             raise Trouble("bad_answer", "a page can't be read") from None
         self.pause_secs = pause_secs(answer.headers, now)
+        self._until = now if self._until >= EVER[1] else self._until
         if not events:
             self.done = True
             return [], []

@@ -79,12 +79,11 @@ class Scene:
     def request(self, *, since: int = EVER[0], until: int | None = None, **typed: Any) -> Request:
         """What was typed, into the file and raw unless it says otherwise. since, until: milliseconds since 1970."""
         of_request = {name: typed.pop(name) for name in ("output", "to", "format", "resume") if name in typed}
-        searches = typed.get("query") is not None or "user" in typed
         return Request(
             source="acme",
             selection=Selection(**typed),
             since=since,
-            until=until if until is not None else EVER[1] if searches else NOW_MS,
+            until=until if until is not None else EVER[1],
             times=f"from {since} until {until}",
             page_secs=0.0,
             **{"output": str(self.out), "format": "raw", **of_request},

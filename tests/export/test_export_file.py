@@ -62,6 +62,20 @@ async def test_a_range_begins_with_its_first_moment_and_ends_before_its_last(tmp
         assert len(one.asked) <= 6
 
 
+async def test_it_ends_where_the_tenant_was_when_it_began(tmp_path: Path) -> None:
+    """Whatever this machine's clock says, and though there is never an empty page."""
+    found = spread(250)
+    async with scene(tmp_path, found) as one:
+        more = iter(range(1, 1_000))
+
+        def busy(_: Asked) -> None:
+            one.tenant.add(made(-next(more) * 1_000, 500))
+
+        one.tenant.script += [busy] * 500
+        assert await one.export() == 0
+        assert one.lines() == found
+
+
 async def test_an_envelope_has_the_id_beside_the_events_own_bytes(tmp_path: Path) -> None:
     found = spread(3)
     async with scene(tmp_path, found) as one:
@@ -207,8 +221,8 @@ async def test_killed_behind_the_last_event_it_only_ends(tmp_path: Path, query: 
         assert await one.export(query=query) == 0
         last = json.loads(events[-1])["log_id"]
         place = json.dumps({"last": last}) if query is None else json.dumps({"windows": []})
-        size, until = one.out.stat().st_size, NOW_MS if query is None else EVER[1]
-        save(one.progress, Progress(one.request(query=query).words, "source", place, 150, until=until, size=size))
+        size = one.out.stat().st_size
+        save(one.progress, Progress(one.request(query=query).words, "source", place, 150, until=EVER[1], size=size))
         assert await one.export(query=query) == 0
         assert one.lines() == events
         assert not one.progress.exists()
