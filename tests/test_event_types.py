@@ -74,7 +74,7 @@ def test_codes_that_are_gone_from_todays_pages_stay(code: str) -> None:
     assert event_type(code).name
 
 
-@pytest.mark.parametrize("code", ["", "brand_new", "S", "interaction.signin.submit", "Unknown", "\x1b[31m", "s\n"])
+@pytest.mark.parametrize("code", ["", "brand_new", "S", "interaction.signin.submit", "Unknow", "\x1b[31m", "s\n"])
 def test_an_unknown_code_passes_in_the_category_other(code: str) -> None:
     assert event_type(code) == EventType(code, "other", None, "")
     assert outcome_of(event_type(code), {"type": code}) == "other"
@@ -93,6 +93,7 @@ def test_an_unknown_code_passes_in_the_category_other(code: str) -> None:
         ("SamlApplication.Callback", "auth.login"),
         ("Action.PostSignIn", "actions"),
         ("TrustedDevice.Used", "user"),
+        ("Unknown", "other"),
     ],
 )
 def test_logtos_keys_have_a_category_by_their_beginning(key: str, category: str) -> None:

@@ -40,9 +40,9 @@ def test_logtos_events_tell_it_in_their_payload() -> None:
         "applicationId": "a1",
         "params": {"identifier": {"type": "email", "value": "jane@example.com"}},
     }
-    found = seen({"id": "x", "key": key, "payload": payload, "createdAt": 1}, key)
+    found = seen({"id": "x", "key": key, "payload": {**payload, "userId": "u1"}, "createdAt": 1}, key)
     assert (found.kind.category, found.outcome) == ("auth.login", "failure")
-    assert (found.users, found.ip, found.client) == (("jane@example.com",), "203.0.113.22", "a1")
+    assert (found.users, found.ip, found.client) == (("jane@example.com", "u1"), "203.0.113.22", "a1")
     assert found.words == "session.invalid_credentials"
     assert seen({"payload": {"error": "Error: timeout", "userId": "u1"}}, key).words == "Error: timeout"
 

@@ -251,6 +251,7 @@ RevokeGrants user Grants revoked
 RevokeToken user Token revoked
 SamlApplication. auth.login SAML application
 TrustedDevice. user Trusted device
+Unknown other Not classified by Logto
 """
 
 

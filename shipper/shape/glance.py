@@ -35,7 +35,7 @@ def glance(event: Event) -> Glance:
     payload = found.get("payload")
     if isinstance(payload, dict):
         identifier = _mapping(_mapping(payload.get("params")).get("identifier"))
-        users = _texts(payload.get("userId"), identifier.get("value"))
+        users = _texts(identifier.get("value"), payload.get("userId"))
         error = payload.get("error")
         return Glance(
             kind,
