@@ -91,7 +91,7 @@ class App:
         self._admin = Admin(self._journal, self._scene, self._history, self._metrics.registry, desk)
         self._listen_to_stops()
         try:
-            first = await self._prepared(settings, careful=not self._recover and not self._fresh)
+            first = await self._prepared(START, settings, careful=not self._recover and not self._fresh)
             try:
                 address = await self._admin.start(settings.admin, settings.state_dir / "journal", self._runtime_dir)
             except OSError as error:
@@ -115,11 +115,11 @@ class App:
         first = self._environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
         return Path(first) if first else None
 
-    async def _prepared(self, settings: Settings, *, careful: bool) -> Prepared:
+    async def _prepared(self, what: str, settings: Settings, *, careful: bool) -> Prepared:
         """What these settings want, with all that can be wrong with it found before anything changes.
 
-        careful: nothing begins anew that an earlier journal or an archive knows. Raises JournalError, and whatever a
-        sink raises that can't be opened.
+        what: START or RELOAD, for the audit list. careful: nothing begins anew that an earlier journal or an archive
+        knows. Raises JournalError, and whatever a sink raises that can't be opened.
         """
         to = wanted(settings)
         if careful:
@@ -130,6 +130,7 @@ class App:
         try:
             if careful:
                 await expect_not_archived(self._crew.new_archives(prepared), self._log)
+            await self._keep_line(what, settings)
         except BaseException:
             await self._crew.give_up(prepared)
             raise
@@ -142,7 +143,6 @@ class App:
         try:
             async with asyncio.TaskGroup() as group:
                 await self._crew.become(first, group, 0.0)
-                await self._keep_line(START)
                 self._started(address)
                 upkeep = Upkeep(
                     self._journal, self._settings, self._metrics, self._log, self._crew.secrets, self._crew.retry
@@ -208,10 +208,10 @@ class App:
         self._log.info("done" if done else "something waits")
         return OK if done else UNDONE
 
-    async def _keep_line(self, what: str) -> None:
+    async def _keep_line(self, what: str, settings: Settings) -> None:
         """Every start and reload stands in the audit list, with what it was done with."""
         before = await self._journal.last_audit(START, RELOAD)
-        now = line_of(what, self._settings)
+        now = line_of(what, settings)
         await self._journal.audit("shipper", now)
         for part in changed_parts(before, now):
             self._log.warning("changed since the last start or reload", what=part)
@@ -226,7 +226,7 @@ class App:
         self._notify.reloading()
         try:
             settings = self._loaded()
-            prepared = await self._prepared(settings, careful=True)
+            prepared = await self._prepared(RELOAD, settings, careful=True)
         except ConfigError as error:
             self._refuse(error.lines)
         except JournalError as error:
@@ -237,7 +237,6 @@ class App:
             await self._crew.become(prepared, group, settings.shutdown_secs)
             self._settings = settings
             logs.configure(settings.log.level, settings.log.format)
-            await self._keep_line(RELOAD)
             self._crew.retry()
             self._scene.refused = False
             self._metrics.reloaded("applied")

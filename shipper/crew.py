@@ -14,7 +14,7 @@ from typing import Any
 from shipper.archive import Archive
 from shipper.at_work import LaneAtWork, SinkAtWork, SourceAtWork, close, secrets_of
 from shipper.chores import close_days
-from shipper.delivery import Delivery
+from shipper.delivery import Delivery, place_of
 from shipper.health import Health
 from shipper.journal import expect_tenant
 from shipper.journal.sqlite import SqliteJournal
@@ -60,13 +60,15 @@ class Crew:
             known = {of: tenant for of, tenant in known.items() if tenant != config.tenant_key}
             known[name] = config.tenant_key
         prepared = Prepared(to, change(self._runs, to), {})
-        try:
-            for name in prepared.change.begins.sinks:
+        for name in prepared.change.begins.sinks:
+            try:
                 prepared.sinks[name] = load_sink_type(sink_types()[to.sinks[name].type])(to.sinks[name])
                 await prepared.sinks[name].open()
-        except BaseException:
-            await self.give_up(prepared)
-            raise
+            except BaseException as error:
+                if isinstance(error, Exception):
+                    self._log.error("a sink can't be opened", sink=name, error=place_of(error))
+                await self.give_up(prepared)
+                raise
         return prepared
 
     async def give_up(self, prepared: Prepared) -> None:

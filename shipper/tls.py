@@ -22,7 +22,8 @@ class Tls(BaseModel):
         if self.ca_file is not None:
             context.load_verify_locations(cafile=self.ca_file)
         if self.cert_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file)
+            # Without a password OpenSSL would ask the terminal for one.
+            context.load_cert_chain(self.cert_file, self.key_file, password=lambda: "")
         return context
 
     def files(self) -> list[tuple[int, int, int] | None]:

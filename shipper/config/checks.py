@@ -8,6 +8,7 @@ from shipper.config.problems import Key, Problems, but, nearest, printable, show
 from shipper.sink import SinkConfig
 from shipper.sources import SourceConfig
 from shipper.sources.start import check_start
+from shipper.tls import Tls
 
 Sources = Mapping[str, SourceConfig]
 Sinks = Mapping[str, SinkConfig]
@@ -55,10 +56,7 @@ def _from_sources(name: str, sink: SinkConfig, sources: Sources, named: Collecti
 
 
 def _files_and_proxy(at: Key, config: SourceConfig | SinkConfig, out: Problems) -> None:
-    for name in ("ca_file", "cert_file", "key_file"):
-        path: Path | None = getattr(config.tls, name)
-        if path is not None and (problem := _unreadable(path)):
-            out.add((*at, "tls", name), f"the file {printable(str(path))} {problem}")
+    _tls_files((*at, "tls"), config.tls, out)
     if config.proxy not in ("", "none"):
         try:
             parts = urlsplit(config.proxy)
@@ -68,6 +66,26 @@ def _files_and_proxy(at: Key, config: SourceConfig | SinkConfig, out: Problems) 
         if not right:
             # Not repeated: a proxy's address may hold a password.
             out.add((*at, "proxy"), 'must be an address like "http://proxy.example:3128", "none", or ""')
+
+
+def _tls_files(at: Key, tls: Tls, out: Problems) -> None:
+    missing = {name: problem for name, path in tls if path is not None and (problem := _unreadable(path))}
+    for name, problem in missing.items():
+        out.add((*at, name), f"the file {printable(str(getattr(tls, name)))} {problem}")
+    trust, proof = Tls(ca_file=tls.ca_file), Tls(cert_file=tls.cert_file, key_file=tls.key_file)
+    if not missing and tls.ca_file is not None and not _usable(trust):
+        out.add((*at, "ca_file"), f"the file {printable(str(tls.ca_file))} must hold certificates in PEM")
+    if not missing and tls.cert_file is not None and not _usable(proof):
+        what = "must hold a certificate in PEM, and key_file, or else itself, its key, not encrypted"
+        out.add((*at, "cert_file"), f"the file {printable(str(tls.cert_file))} {what}")
+
+
+def _usable(tls: Tls) -> bool:
+    try:
+        tls.context()
+    except OSError:
+        return False
+    return True
 
 
 def _unreadable(path: Path) -> str:

@@ -1,9 +1,11 @@
 """What is refused, and in which words: one line a problem, all of them at once."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from config_case import CANARY, SINK, SOURCE, WORKING, Case
+from tls_case import make_certificates
 
 from shipper.config import ConfigError
 
@@ -227,12 +229,33 @@ def test_a_proxy_that_is_no_http_address_is_refused_unrepeated(case: Case, proxy
 
 
 def test_files_for_tls_must_be_there(case: Case) -> None:
-    case.write("ca.pem", "certificate")
+    case.write("ca.pem", "is looked into only where all are there")
     text = WORKING + '[sinks.siem.tls]\nca_file = "ca.pem"\ncert_file = "no.pem"\nkey_file = "."\n'
     cert, key = case.problems(text)
     assert cert == f"sinks.siem.tls.cert_file: the file {case.directory / 'no.pem'} does not exist"
     assert key.startswith("sinks.siem.tls.key_file: the file")
     assert "can't be read" in key
+
+
+def test_files_for_tls_must_hold_what_they_are_for(case: Case) -> None:
+    folder = make_certificates(case.directory)
+    case.write("no.pem", CANARY)
+    encrypted = ["openssl", "pkcs8", "-topk8", "-in", "good.key", "-passout", "pass:hush", "-out", "locked.key"]
+    subprocess.run(encrypted, cwd=folder, check=True, capture_output=True)
+
+    def problem(**files: str) -> str:
+        tables = "".join(f'tls.{name} = "{file}"\n' for name, file in files.items())
+        return case.problem(WORKING + tables).removeprefix("sinks.siem.tls.")
+
+    assert problem(ca_file="no.pem") == f"ca_file: the file {folder / 'no.pem'} must hold certificates in PEM"
+    for key in ("no.pem", "other.key", "locked.key"):
+        line = problem(ca_file="authority.pem", cert_file="good.pem", key_file=key)
+        assert line.startswith(
+            f"cert_file: the file {folder / 'good.pem'} must hold a certificate in PEM, and key_file"
+        )
+    assert problem(cert_file="good.pem").startswith("cert_file: the file")
+    good = 'tls.ca_file = "authority.pem"\ntls.cert_file = "good.pem"\ntls.key_file = "good.key"\n'
+    assert case.sink(WORKING + good).tls.key_file == folder / "good.key"
 
 
 def test_an_empty_path_is_no_path(case: Case) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from tls_case import make_certificates
 
 from shipper.config import Settings, load
 from shipper.config.fields import is_secret, table_of
@@ -25,10 +26,18 @@ def _uncommented(text: str) -> str:
     return re.sub(r"^#(?=[a-z\[])", "", text, flags=re.MULTILINE)
 
 
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    for name in ("acme.client_secret", "siem.token", "observability.api_key", "ca.pem", "cert.pem", "key.pem"):
+def file(tmp_path: Path, certificates: Path) -> Path:
+    for name in ("acme.client_secret", "siem.token", "observability.api_key"):
         (tmp_path / name).write_text("made up", encoding="utf-8")
+    made = {"ca.pem": "authority.pem", "cert.pem": "client.pem", "key.pem": "client.key"}
+    for name, certificate in made.items():
+        (tmp_path / name).symlink_to(certificates / certificate)
     return tmp_path / "config.toml"
 
 

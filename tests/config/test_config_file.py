@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from config_case import SINKS, WORKING, Case
+from tls_case import make_certificates
 
 from shipper.config import ConfigError, choose_file, load
 
@@ -87,7 +88,7 @@ def test_the_state_directory_is_the_nearest_that_is_given(
 
 def test_relative_paths_are_beside_the_file(tmp_path: Path) -> None:
     case = Case(tmp_path)
-    case.write("ca.pem", "certificate")
+    make_certificates(tmp_path).joinpath("authority.pem").rename(tmp_path / "ca.pem")
     settings = case.load('state_dir = "state"\n' + WORKING + 'tls.ca_file = "ca.pem"\n')
     assert settings.state_dir == tmp_path / "state"
     assert settings.sinks["siem"].tls.ca_file == tmp_path / "ca.pem"

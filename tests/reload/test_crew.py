@@ -1,7 +1,7 @@
 """Who works, and who goes on working while others end and begin."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import structlog
 from structlog.testing import LogCapture
+from tls_case import make_certificates
 from wanted_case import ACME, BETA, SIEM, settings
 
 from shipper.crew import Crew
@@ -33,12 +34,11 @@ class At:
         log = structlog.wrap_logger(None, processors=[self.log])
         self.crew = Crew(journal, self.scene, self.metrics, log)
 
-    async def become(self, tables: Tables) -> None:
-        away = {
-            name: {"base_url": self._nobody, **table} if "domain" in table else table for name, table in tables.items()
-        }
-        prepared = await self.crew.prepare(wanted(settings(self._place, away)))
-        await self.crew.become(prepared, self._group, 1.0)
+    async def become(self, tables: Tables, meanwhile: Callable[[], object] = lambda: None) -> None:
+        there = {name: {**table, "base_url": self._nobody} for name, table in tables.items() if "domain" in table}
+        to = wanted(settings(self._place, {**tables, **there}))
+        meanwhile()
+        await self.crew.become(await self.crew.prepare(to), self._group, 1.0)
 
     @staticmethod
     def tasks() -> dict[str, asyncio.Task[Any]]:
@@ -111,16 +111,20 @@ async def test_what_is_gone_is_shown_no_more_and_what_was_held_stays_so_until_it
     ("tables", "error"),
     [
         ({"acme": BETA, "new": SIEM}, WrongTenantError),
-        ({"acme": ACME, "siem": SIEM, "new": {**SIEM, "tls.ca_file": "broken.pem"}}, OSError),
+        ({"acme": ACME, "siem": SIEM, "new": {**SIEM, "tls.ca_file": "ca.pem"}}, OSError),
     ],
 )
 async def test_what_can_not_begin_ends_nothing(tmp_path: Path, tables: Tables, error: type[Exception]) -> None:
-    (tmp_path / "broken.pem").write_text("no certificate")
+    authority = make_certificates(tmp_path) / "authority.pem"
+    authority.rename(tmp_path / "ca.pem")
     async with at_work(tmp_path) as at:
         await at.become({"acme": ACME, "siem": SIEM})
         before = at.tasks()
         with pytest.raises(error):
-            await at.become(tables)
+            # It was right when the settings were read.
+            await at.become(tables, lambda: (tmp_path / "ca.pem").write_text("no certificate"))
+        said = [entry["sink"] for entry in at.log.entries if entry["event"] == "a sink can't be opened"]
+        assert said == (["new"] if error is OSError else [])
         assert at.tasks() == before
         assert not at.crew.in_use("new")
         # Whatever it was, it is no part of what is asked for next.

@@ -179,7 +179,7 @@ def test_what_is_wrong_is_refused_whole_and_told(tmp_path: Path, scene: Scene) -
         assert "knows this name as auth0:acme" in refused(
             sources__acme=tenant(acme.url, "other.eu.auth0.com"), sinks__new=new
         )
-        assert "SSLError" in refused(sinks__new={**new, "tls.ca_file": str(tmp_path / "no.pem")})
+        assert "must hold certificates in PEM" in refused(sinks__new={**new, "tls.ca_file": str(tmp_path / "no.pem")})
         assert daemon.reloads("refused") == 5
         assert other.requests == []
         assert list(daemon.lanes()) == ["acme siem"]
