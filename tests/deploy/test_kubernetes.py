@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +32,7 @@ from kubernetes_case import (
     helmed,
     kustomized,
 )
+from tls_case import make_certificates
 from tool_case import run
 
 from shipper.config import ConfigError, Settings, load
@@ -50,6 +53,13 @@ def rendered_of(directories: Iterable[str]) -> pytest.MarkDecorator:
 each = rendered_of(DIRECTORIES)
 each_running = rendered_of(name for name in DIRECTORIES if name != STOPPED)
 MADE_UP = "made-up"
+
+
+@cache
+def _authority() -> str:
+    """A certificate, where a file has to hold one."""
+    with TemporaryDirectory() as folder:
+        return (make_certificates(Path(folder)) / "authority.pem").read_text()
 
 
 # -- what Kubernetes says ----------------------------------------------------------------------------------------------
@@ -140,7 +150,7 @@ def loaded(rendered: Rendered, place: Path, secrets: list[str]) -> Settings:
     given = place / "secrets"
     given.mkdir(parents=True)
     for name in secrets:
-        (given / name).write_text(MADE_UP)
+        (given / name).write_text(_authority() if name.endswith(".pem") else MADE_UP)
     (place / "config.toml").write_text(rendered.config)
     [variable] = rendered.container["env"]
     assert variable == {"name": "CREDENTIALS_DIRECTORY", "value": rendered.mounted_at("secrets")}

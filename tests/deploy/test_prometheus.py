@@ -31,7 +31,7 @@ RECORDED = frozenset(rule["record"] for rule in rules("recording.yml"))
 def anchors(level: str) -> list[str]:
     """The headings of one level, as their pages make links of them."""
     headings = re.findall(rf"^{level} (.*)$", RUNBOOK, re.MULTILINE)
-    return [heading.lower().replace(" ", "-") for heading in headings]
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
 def test_prometheus_accepts_the_rules_and_the_example() -> None:

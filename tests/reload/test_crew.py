@@ -98,6 +98,7 @@ async def test_what_is_gone_is_shown_no_more_and_what_was_held_stays_so_until_it
         )
         assert at.series() == {"acme", "siem"}
         assert not at.crew.in_use("old")
+        assert [name for name, _ in at.crew.secrets()] == ["acme", "siem"]
         # Another tenant under a name has nothing of the first one's.
         at.scene.sources["acme"].trouble("held", "auth", "HTTP 401")
         await at.become({"label": ACME, "acme": BETA, "siem": {**SIEM, "index": "x"}})
