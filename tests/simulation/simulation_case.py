@@ -15,12 +15,13 @@ import structlog
 from journal_case import check_file, crashed, in_memory
 from simulation_loop_case import SimulatedLoop, SimulatedThread
 from simulation_sinks_case import BATCH, Archive, Bucket, Destination, Siem
-from simulation_tenant_case import DOMAIN, START, SimulatedHttp, Tenant
+from simulation_tenant_case import DOMAIN, START, SimulatedHttp, Tenant, type_of
 
 from shipper.delivery import Delivery
 from shipper.health import Health
 from shipper.journal import Figures
 from shipper.journal.files import lock
+from shipper.journal.sieve import Sieve
 from shipper.journal.sqlite import SqliteJournal, SqliteLane, SqliteSource
 from shipper.journal.store import Store
 from shipper.metrics import Metrics
@@ -48,6 +49,8 @@ SHUTDOWN_SECS = 20.0
 RECOVERY_SECS = 75.0
 """A minute of backoff, and then a poll, a page, a batch that waits to be fuller, and a write that takes its time."""
 TOO_MANY_STEPS = 50_000
+TYPES = ("a", "b", "ab", "bc", "")
+"""Of events that a lane may want: there are a, b and c, in turn."""
 
 
 class KilledError(BaseException):
@@ -75,6 +78,7 @@ class World:
         self.siem = Destination(self.tenant, draw, faults=draw.randint(0, 2), poison=draw.choice((0.0, 0.2, 0.5)))
         self.archive = Bucket(self.tenant, draw, faults=draw.randint(0, 1))
         self.destinations = {"siem": self.siem, "archive": self.archive}
+        self.filtering = Filtering(seed, self.tenant)
         self.keep_days = draw.choice((0.0, 1.0))
         self.now = 0.0
         self.faults = 0
@@ -106,6 +110,33 @@ class World:
         return max(self.last_fault, self.tenant.last_fault, self.tenant.times[-1], sinks)
 
 
+class Filtering:
+    """What the lanes want: everything, some types, or other types in each life of the program."""
+
+    def __init__(self, seed: int, tenant: Tenant) -> None:
+        self._draw, self._tenant = Random(f"filters of {seed}"), tenant
+        self._way = self._draw.choice(("none", "none", "fixed", "changing"))
+        self._wanted = {"siem": self._some(), "archive": self._some()}
+
+    def _some(self) -> str:
+        some = self._draw.choice(TYPES)
+        # The last event is one that no destination refuses: a refusal waits for a delivery behind it.
+        return some + type_of(len(self._tenant.ids) - 1) if some else ""
+
+    def sieve(self, name: str, there: Destination) -> Sieve | None:
+        """The lane's filter for one life."""
+        if self._way == "none":
+            return None
+        wanted = self._some() if self._way == "changing" else self._wanted[name]
+        there.left_out |= {n for n in range(len(self._tenant.ids)) if type_of(n) not in wanted}
+        return Sieve(lambda type_: type_ in wanted)
+
+    @property
+    def changes(self) -> bool:
+        """Whether what is left out depends on when it was read."""
+        return self._way == "changing"
+
+
 @dataclass(frozen=True)
 class Plant:
     """A bug in the parts that lie between journal, source and delivery; by default there is none."""
@@ -133,6 +164,7 @@ class Life:
         self._stopped: asyncio.Future[None] = self.loop.create_future()
         self._deliveries: dict[str, Delivery] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._sieves = {name: world.filtering.sieve(name, there) for name, there in world.destinations.items()}
 
     def run(self) -> bool:
         """Whether it ended with nothing left to do."""
@@ -247,7 +279,7 @@ class Life:
     def _delivery(self, name: str) -> Delivery:
         there = self.world.destinations[name]
         return Delivery(
-            self._plant.lane(self.journal, self.store, "acme", name),
+            self._plant.lane(self.journal, self.store, "acme", name, self._sieves[name]),
             SINKS[name](there, self.draw),
             Auth0Source.origin("acme", CONFIG),
             slots=asyncio.Semaphore(4),
@@ -285,12 +317,17 @@ def check_figures(world: World, figures: Figures) -> None:
         assert behind <= source.stored, "the checkpoint is ahead of what is stored"
     for name, lane in source.lanes.items():
         there = world.destinations[name]
-        buried = there.poison.intersection(range(lane.position))
-        lost = set(range(lane.position)) - there.taken - buried
+        settled = set(range(lane.position))
+        poison, left_out = there.poison & settled, there.left_out & settled
+        lost = settled - there.taken - poison - left_out
         assert not lost, f"{name}: {lost} settled, but neither taken nor buried"
-        assert sum(lane.dead.values()) == len(buried), "dead letters and position move together"
         assert lane.lag == source.stored - lane.position
-        assert lane.delivered == lane.position - len(buried)
+        dead = sum(lane.dead.values())
+        assert len(poison - left_out) <= dead <= len(poison), "dead letters and position move together"
+        assert lane.delivered + lane.filtered + dead == lane.position
+        if not world.filtering.changes:
+            assert dead == len(poison - left_out), "dead letters and position move together"
+            assert lane.filtered == len(left_out), "what is left out and position move together"
 
 
 def check_end(world: World, store: Store) -> None:
@@ -299,9 +336,17 @@ def check_end(world: World, store: Store) -> None:
     check_file(store)
     everything = set(range(len(tenant.ids)))
     for name, there in world.destinations.items():
-        assert there.taken == everything - there.poison, name
+        lane = store.figures.sources["acme"].lanes[name]
+        assert everything - there.poison - there.left_out <= there.taken <= everything - there.poison, name
+        assert lane.delivered <= len(there.taken), f"{name}: more delivered than taken"
+        if isinstance(there, Bucket) or not there.left_out:
+            assert lane.delivered == len(there.taken), f"{name}: {lane.delivered} delivered of {len(there.taken)} taken"
         buried = [(tenant.index[letter.event_id], letter.raw) for letter in store.dead_letters(sink=name)]
-        assert buried == [(n, tenant.events[n]) for n in sorted(there.poison)], name
+        assert buried == [(n, tenant.events[n]) for n in sorted({n for n, _ in buried})], name
+        assert there.poison - there.left_out <= {n for n, _ in buried} <= there.poison, name
+        if not world.filtering.changes:
+            assert there.taken.isdisjoint(there.left_out), name
+            assert {n for n, _ in buried} == there.poison - there.left_out, name
         assert there.twice <= BATCH * world.faults, f"{name}: {there.twice} twice for {world.faults} faults"
 
 

@@ -19,7 +19,8 @@ class Destination:
     """What one destination holds, and what it knows of the truth. faults: so many writes fail.
 
     poison: the numbers of the events that it will never take. told: those of which it said that it has them. twice:
-    how often it took one of these again.
+    how often it took one of these again. left_out: the numbers of those that the lane's filter leaves out, or one that
+    it had before.
     """
 
     def __init__(self, tenant: Tenant, draw: Random, faults: int, poison: float) -> None:
@@ -27,6 +28,7 @@ class Destination:
         self.poison = {n for n in range(len(tenant.ids) - 1) if draw.random() < poison}
         self.taken: set[int] = set()
         self.told: set[int] = set()
+        self.left_out: set[int] = set()
         self.twice = 0
         self.on_its_way: Sequence[Event] = ()
         self.last_fault = 0.0
@@ -43,7 +45,7 @@ class Destination:
         numbers = [self.tenant.index[event.id] for event in events]
         self.expect([event.raw for event in events] == [self.tenant.events[n] for n in numbers], f"{numbers} altered")
         self.expect(numbers == sorted(set(numbers)), f"{numbers} not in the tenant's order")
-        missing = set(range(numbers[0])) - self.taken - self.poison
+        missing = set(range(numbers[0])) - self.taken - self.poison - self.left_out
         self.expect(not missing, f"{missing} left out before {numbers}")
         self.on_its_way = events
 

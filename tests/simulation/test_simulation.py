@@ -51,17 +51,22 @@ class LateAck(SqliteLane):
     async def ack(self, upto: int, dead: Sequence[Burial] = (), left_out: Sequence[range] = ()) -> None:
         self._acks[:] = [
             *(task for task in self._acks if not task.done()),
-            asyncio.ensure_future(self._late(upto, dead)),
+            asyncio.ensure_future(self._late(upto, dead, left_out)),
         ]
 
-    async def _late(self, upto: int, dead: Sequence[Burial]) -> None:
+    async def _late(self, upto: int, dead: Sequence[Burial], left_out: Sequence[range]) -> None:
         await asyncio.sleep(4)
-        await super().ack(upto, dead)
+        await super().ack(upto, dead, left_out)
 
 
 class NothingReserved(SqliteLane):
     async def reserve(self, first: int, last: int, left_out: Sequence[range] = ()) -> bool:
         return False
+
+
+class ReservedWhole(SqliteLane):
+    async def reserve(self, first: int, last: int, left_out: Sequence[range] = ()) -> bool:
+        return await super().reserve(first, last)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +75,16 @@ class NothingReserved(SqliteLane):
         (Plant(source=CheckpointFirst), "the checkpoint is ahead", range(3)),
         (Plant(lane=AckBeforeWrite), "neither taken nor buried", range(3)),
         (Plant(lane=LateAck), "twice for|move together", range(3)),
-        (Plant(lane=NothingReserved), "twice: in", range(8, 11)),
+        (Plant(lane=NothingReserved), "twice: in|delivered of", range(8, 11)),
+        (Plant(lane=ReservedWhole), "move together", range(33, 34)),
     ],
-    ids=["checkpoint before events", "ack before write", "ack after a while", "ranges not reserved"],
+    ids=[
+        "checkpoint before events",
+        "ack before write",
+        "ack after a while",
+        "ranges not reserved",
+        "ranges reserved without what is left out",
+    ],
 )
 def test_a_planted_bug_is_found(plant: Plant, said: str, seeds: range) -> None:
     for seed in seeds:
