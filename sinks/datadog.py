@@ -351,9 +351,11 @@ def _too_old(words: dict[int, str]) -> Rejected:
 
 
 def _cut(event: Event) -> Event:
-    """The event with a marker for its `details`; as it was where it has none, or can't be read."""
+    """The event with a marker for its `details` or `payload`; as it was where it has neither, or can't be read."""
+    raw = event.raw
     try:
-        raw = replace_member(event.raw, "details", lambda size: b'{"shipper_cut":{"bytes":%d}}' % size)
+        for name in ("details", "payload"):
+            raw = replace_member(raw, name, lambda size: b'{"shipper_cut":{"bytes":%d}}' % size)
     except ValueError:
         return event
     return msgspec.structs.replace(event, raw=raw)

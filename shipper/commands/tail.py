@@ -66,11 +66,16 @@ def tail(config_file: Path | None, source: str, since: str, *, as_json: bool, **
     Reads the source by itself, along the same chain as the daemon: that one may run or not, and its places stay as
     they are. Both share the tenant's rate limit.
     """
+    from shipper.sources.start import is_log_id
+
     wanted = Wanted(**filters)
     start = _start_of(since)
     _expect_known(wanted)
     settings = settings_of(config_file)
     chosen = sources_of(settings, source)
+    for name, config in chosen.items():
+        if is_log_id(start) and not config.ordered_ids:
+            fail(USAGE, f"--since: the ids of {name} have no order: say a time, or an age like 15m")
     run_async(lambda: _follow(chosen, start, Printer(wanted, sources=list(chosen), as_json=as_json)))
 
 

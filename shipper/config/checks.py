@@ -20,8 +20,9 @@ def check_together(sources: Sources, sinks: Sinks, named: Named, out: Problems) 
     _one_tenant_once(sources, out)
     for name, sink in sinks.items():
         _from_sources(name, sink, sources, named["sources"], out)
+        taken = [sources[source] for source in sink.from_sources or sources if source in sources]
         try:
-            check_start(sink.start)
+            check_start(sink.start, log_ids=all(source.ordered_ids for source in taken))
         except ValueError as error:
             out.add(
                 ("sinks", name, "start"), str(error) + (f" (here: {value})" if (value := shown(sink.start)) else "")

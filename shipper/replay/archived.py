@@ -13,7 +13,7 @@ from shipper.event import Event
 from shipper.replay.supply import PATIENCE_SECS, Portion, SupplyError, Using, moment
 from shipper.retry import Backoff
 from shipper.sink import Rejected, Unavailable
-from shipper.sources.split import event_of
+from shipper.sources import logto_events, split
 from shipper.sources.start import embedded_time
 from shipper.tally import HOUR_MS, Tally, order
 
@@ -116,7 +116,7 @@ async def patiently(ask: Callable[[], Awaitable[T]], sleep: Callable[[float], Aw
 def event_in(line: bytes, hour: int) -> Event:
     """The event in an object's line. hour: the object's, since 1970; it holds where the event tells no time."""
     id_, raw = _parts(line)
-    event = event_of(raw, hour * HOUR_MS)
+    event = _event_of(raw, hour * HOUR_MS)
     id_ = id_ or event.id
     time = embedded_time(id_)
     if time is None:
@@ -127,7 +127,13 @@ def event_in(line: bytes, hour: int) -> Event:
 def id_in(line: bytes) -> str:
     """The id of the event in an object's line."""
     id_, raw = _parts(line)
-    return id_ or event_of(raw, 0).id
+    return id_ or _event_of(raw, 0).id
+
+
+def _event_of(raw: bytes, arrived: int) -> Event:
+    """Whichever kind of source it is from: their ids have different names."""
+    event = split.event_of(raw, arrived)
+    return event if not event.id.startswith(split.HASHED) else logto_events.event_of(raw, arrived)
 
 
 def _parts(line: bytes) -> tuple[str, bytes]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-__all__ = ["Options", "described"]
+__all__ = ["SCOPES", "Options", "described"]
+
+
+SCOPES = "read:logs read:logs_users"
 
 
 def _option(default: Any, text: str) -> Any:
@@ -16,6 +19,7 @@ def _option(default: Any, text: str) -> Any:
 class Options:
     """Everything about one simulated tenant; each field's `metadata["help"]` gives its meaning and unit."""
 
+    kind: str = _option("auth0", "whose service it behaves as: auth0 or logto")
     host: str = _option("127.0.0.1", "address to listen on")
     port: int = _option(0, "TCP port; 0 takes a free one")
     domain: str = _option("acme.us.auth0.com", "default tenant domain: names the audience, not the address")
@@ -24,7 +28,7 @@ class Options:
     public_key_file: str = _option("", "PEM file of its public key: private_key_jwt in place of the secret")
     custom_domain: str = _option("", "a custom domain of the tenant: another audience of client assertions")
     token: str = _option("", "a token that is accepted without asking for it; empty: none")
-    scope: str = _option("read:logs read:logs_users", "scopes of every token, parted by spaces")
+    scope: str = _option(SCOPES, "scopes of every token, parted by spaces; for Logto this default stands for: all")
     token_life_secs: float = _option(86_400.0, "seconds until a token expires")
     plan: str = _option("enterprise", "whose rate limits apply; none: no limit and no x-ratelimit headers")
     count: int = _option(1_000, "made events in all; 0: no end, which needs a rate")
@@ -46,9 +50,16 @@ class Options:
     slow_secs: float = _option(5.0, "seconds that the fault `slow` adds")
     link_host: str = _option("", "host (https) or origin named in Link; empty: the one that was asked")
     gzip: bool = _option(default=True, text="compress for clients that accept it")
+    resource: str = _option("https://default.logto.app/api", "Logto: the Management API's indicator")
+    knows_times: bool = _option(default=True, text="Logto: honour start_time and end_time, as 1.40 and later do")
+    inclusive: bool = _option(default=True, text="Logto: their bounds are within, as from 1.42 on")
+    commit_secs: float = _option(0.0, "Logto: seconds after its createdAt by which an event is committed at the latest")
+    logs_tokens: bool = _option(default=True, text="Logto, events from a file: each token writes one more, as there")
 
     def __post_init__(self) -> None:
         """Refuse what can't work. Raises ValueError that names the option."""
+        if self.kind not in ("auth0", "logto"):
+            raise ValueError(f"unknown kind {self.kind!r}; known: auth0, logto")
         if self.count < 0 or self.backlog < 0 or self.rate < 0:
             raise ValueError("count, backlog and rate can't be negative")
         if not self.events_file and self.count == 0 and self.rate == 0:

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from aiohttp import web
 
 from shipper.simulator.answer import Answer, Asked
+from shipper.simulator.logto import LogtoTenant
 from shipper.simulator.options import Options
 from shipper.simulator.served import Served
 from shipper.simulator.tenant import Tenant
@@ -163,7 +164,7 @@ def run(options: Options) -> None:
 
     Raises ValueError for an option that can't work, OSError if the events can't be read or the port not taken.
     """
-    asyncio.run(_serve_until_stopped(Tenant(options)))
+    asyncio.run(_serve_until_stopped(LogtoTenant(options) if options.kind == "logto" else Tenant(options)))
 
 
 def main(**options: Any) -> None:

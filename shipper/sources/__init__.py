@@ -1,6 +1,7 @@
 """Where events come from: one module a kind of source, and what all of them have in common."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,10 +18,15 @@ class SourceRequest(BaseModel):
 
 
 class SourceConfig(BaseModel, ABC):
-    """What every source's settings have; a source adds its own."""
+    """What every source's settings have; a source adds its own.
+
+    ordered_ids: the source's ids have an order, so that one of them is a place to start behind.
+    """
 
     # A validation error's own text would quote what was given, and that may be a secret.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    ordered_ids: ClassVar[bool] = False
 
     type: str
     enabled: bool = True

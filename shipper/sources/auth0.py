@@ -25,7 +25,7 @@ from shipper.sources.first import first_behind, first_position
 from shipper.sources.overlap import OverlapCheck
 from shipper.sources.pace import pause_secs
 from shipper.sources.reading import Reading
-from shipper.sources.retention import RetentionWatch, is_time
+from shipper.sources.retention import AT_THE_EDGE_MS, RetentionWatch, is_time
 from shipper.sources.split import UnreadableError, events_in
 from shipper.sources.start import EARLIEST, embedded_time, is_log_id, synthetic_id
 from shipper.sources.survey import tell_first_start
@@ -192,7 +192,9 @@ class Auth0Source(Reading):
         )
 
     async def _look_for_gap(self, checkpoint: Checkpoint, events: list[Event]) -> None:
-        async def reaches_back() -> bool:
+        async def reaches_back(edge: int) -> bool:
+            if first is None or first >= edge - AT_THE_EDGE_MS:
+                return False
             oldest = await first_behind(self.api, EARLIEST)
             return oldest is not None and len(oldest.id) == len(checkpoint.last) and oldest.id <= checkpoint.last
 

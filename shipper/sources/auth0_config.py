@@ -24,6 +24,8 @@ class Auth0Config(SourceConfig):
     last events are read again for some that were indexed behind the checkpoint; 0: never.
     """
 
+    ordered_ids = True
+
     type: Literal["auth0"]
     domain: str
     client_id: str = ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shipper.sources import SourceConfig
 from shipper.sources.auth0_config import Auth0Config
+from shipper.sources.logto_config import LogtoConfig
 from shipper.sources.selection import ALL, Selection
 
 if TYPE_CHECKING:
@@ -103,18 +104,27 @@ class Kind(Protocol):
 
 def places_of(tenant: str) -> "Places":
     """How a source writes its checkpoints, by the journal's name of its tenant. Raises ValueError for another kind."""
-    if tenant.partition(":")[0] != "auth0":
-        raise ValueError("is of a kind of source that this program does not know")
-    from shipper.sources.chain import ChainPlaces
+    kind = tenant.partition(":")[0]
+    if kind == "auth0":
+        from shipper.sources.chain import ChainPlaces
 
-    return ChainPlaces()
+        return ChainPlaces()
+    if kind == "logto":
+        from shipper.sources.logto_window import TimePlaces
+
+        return TimePlaces()
+    raise ValueError("is of a kind of source that this program does not know")
 
 
-SOURCE_TYPES: Mapping[str, type[SourceConfig]] = {"auth0": Auth0Config}
+SOURCE_TYPES: Mapping[str, type[SourceConfig]] = {"auth0": Auth0Config, "logto": LogtoConfig}
 
 
 def kind_of(config: SourceConfig) -> Kind:
     """How the tenant of these settings is read."""
+    if isinstance(config, LogtoConfig):
+        from shipper.sources.logto_kind import LogtoKind
+
+        return LogtoKind(config)
     assert isinstance(config, Auth0Config), "the settings know no other kind"  # noqa: S101
     from shipper.sources.auth0_kind import Auth0Kind
 

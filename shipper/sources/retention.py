@@ -64,11 +64,12 @@ class RetentionWatch:
         """There is trouble: the next answer may come late."""
         self._due = True
 
-    async def look(self, first: int | None, *, asked_for_all: bool, whole: Callable[[], Awaitable[bool]]) -> None:
+    async def look(self, first: int | None, *, asked_for_all: bool, whole: Callable[[int], Awaitable[bool]]) -> None:
         """Records the gap before the page behind the checkpoint, if there is one. Raises Trouble.
 
         first: as in `gap_of`, of this page. asked_for_all: whatever the tenant has is all that was asked for. whole:
-        tells whether the tenant still has something from up to our checkpoint, so that what follows is whole.
+        tells whether the tenant still has something from up to our checkpoint, so that what follows is whole; it is
+        given the edge of the retention.
         """
         if not self._due:
             return
@@ -76,8 +77,7 @@ class RetentionWatch:
         horizon = self._journal.figures.horizon
         gap = None if horizon is None else gap_of(horizon, edge, first)
         if gap is not None and not asked_for_all:
-            kept_longer = first is not None and first < edge - AT_THE_EDGE_MS
-            if kept_longer and await whole():
+            if await whole(edge):
                 self._tell_kept_longer()
             else:
                 await self._record(gap)

@@ -7,12 +7,15 @@ characters in strings) the standard library's tolerant scanner splits at exactly
 import json
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
 from shipper.event import Event
 from shipper.sources.start import embedded_time
 
+LONGEST_NUMBER = 18
+"""Of an integer in an event, in characters: a longer one is no time."""
 HASHED = "sha256-"
 """So the id of an event begins that has none of its own; the hash of its bytes follows."""
 MAX_ID = 256
@@ -45,6 +48,7 @@ _usual_page = msgspec.json.Decoder(list[_Usual])
 _fields = msgspec.json.Decoder(_Fields)
 # Numbers are only skipped over; building them would fail on very long ones.
 _tolerant = json.JSONDecoder(strict=False, parse_int=len, parse_float=len)
+_any_object = json.JSONDecoder(strict=False, parse_int=lambda text: _short_number(text))
 _WHITE_SPACE = " \t\r\n"
 
 
@@ -90,9 +94,9 @@ def _event(raw: bytes, usual: _Usual, arrived: int) -> Event:
 def _odd_event_of(raw: bytes, arrived: int) -> Event:
     """Field by field, each taken if it is a string that can be one."""
     fields = _read_fields(raw)
-    date = _text(fields.date)
-    id_ = _text(fields.log_id) or _text(fields.object_id) or f"{HASHED}{sha256(raw).hexdigest()}"
-    return Event(id_, _time(id_, date, arrived), date, _text(fields.type), raw)
+    date = text_in(fields.date)
+    id_ = text_in(fields.log_id) or text_in(fields.object_id) or f"{HASHED}{sha256(raw).hexdigest()}"
+    return Event(id_, _time(id_, date, arrived), date, text_in(fields.type), raw)
 
 
 def _time(id_: str, date: str, arrived: int) -> int:
@@ -152,7 +156,8 @@ def _read_fields(raw: bytes) -> _Fields:
     return _Fields(found.get("log_id"), found.get("_id"), found.get("date"), found.get("type"))
 
 
-def _text(value: object) -> str:
+def text_in(value: object) -> str:
+    """The value, where it is a string that an id, a date or a type can be; else ""."""
     if not isinstance(value, str) or len(value) > MAX_ID:
         return ""
     try:
@@ -160,6 +165,22 @@ def _text(value: object) -> str:
     except UnicodeEncodeError:
         return ""
     return value
+
+
+def object_in(raw: bytes) -> dict[str, Any]:
+    """The members of an event's bytes that are none too usual; none where they are no object."""
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        try:
+            found = _any_object.decode(raw.decode("utf-8", "surrogateescape"))
+        except (ValueError, RecursionError):
+            return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _short_number(text: str) -> int:
+    return int(text) if len(text) <= LONGEST_NUMBER else -1
 
 
 def time_of(date: str) -> int | None:

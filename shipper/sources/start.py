@@ -20,10 +20,11 @@ def check_start(value: str, *, log_ids: bool = True) -> str:
 
     log_ids: whether the source's ids have an order, so that one of them can be a place to start behind.
     """
-    if value in ("earliest", "latest") or (log_ids and _LOG_ID.fullmatch(value)):
+    if value in ("earliest", "latest") or (log_ids and is_log_id(value)):
         return value
     try:
-        datetime.fromisoformat(value)
+        # Some digits of a log_id can be read as a date.
+        datetime.fromisoformat("" if is_log_id(value) else value)
     except ValueError:
         choice = '"earliest", "latest", a time like 2026-11-01T00:00:00Z, or a log_id of 56 digits'
         if not log_ids:

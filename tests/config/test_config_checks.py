@@ -144,7 +144,8 @@ def test_a_type_that_is_not_there_names_those_that_are(case: Case, kind: str, sa
 
 def test_an_unknown_type_of_source_names_the_known_ones(case: Case) -> None:
     line = case.problem(WORKING + '[sources.other]\ntype = "auth1"\n')
-    assert line == 'sources.other.type: must be a known type, not "auth1"; did you mean "auth0"? (known here: auth0)'
+    known = 'did you mean "auth0"? (known here: auth0, logto)'
+    assert line == f'sources.other.type: must be a known type, not "auth1"; {known}'
 
 
 def test_a_type_that_cannot_be_imported_does_no_harm_while_nobody_uses_it(case: Case) -> None:
@@ -299,3 +300,13 @@ def test_no_value_anywhere_leads_to_a_traceback_or_shows_itself(case: Case, key:
         said = _what_is_said(case, text)
         assert CANARY not in "".join(said)
         assert all(line.isprintable() for line in said)
+
+
+LOGTO = '[sources.identity]\ntype = "logto"\nendpoint = "https://id.example"\napp_id = "a"\napp_secret = "s"\n'
+
+
+def test_a_log_id_is_no_start_for_a_sink_of_a_source_whose_ids_have_no_order(case: Case) -> None:
+    log_id = "900" + "1" * 53
+    line = case.problem(LOGTO + f'{WORKING}start = "{log_id}"')
+    assert line.startswith('sinks.siem.start: must be "earliest", "latest", or a time')
+    assert case.sink(LOGTO + f'{WORKING}start = "{log_id}"\nfrom_sources = ["acme"]').start == log_id

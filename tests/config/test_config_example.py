@@ -33,7 +33,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def file(tmp_path: Path, certificates: Path) -> Path:
-    for name in ("acme.client_secret", "siem.token", "observability.api_key"):
+    for name in ("acme.client_secret", "identity.app_secret", "siem.token", "observability.api_key"):
         (tmp_path / name).write_text("made up", encoding="utf-8")
     made = {"ca.pem": "authority.pem", "cert.pem": "client.pem", "key.pem": "client.key"}
     for name, certificate in made.items():

@@ -1,6 +1,7 @@
 """What the tests of the source share: a real journal, the real source, and a simulated tenant whose time is ours."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,8 @@ from shipper.metrics import Metrics
 from shipper.retry import Backoff
 from shipper.secret import Secret
 from shipper.simulator.answer import Answer, Asked
-from shipper.simulator.server import Running, serve
+from shipper.simulator.served import Served
+from shipper.simulator.server import Running, Serving, serve
 from shipper.simulator.tenant import Tenant
 from shipper.sources.auth0 import Auth0Source
 from shipper.sources.auth0_config import Auth0Config
@@ -71,15 +73,15 @@ class Sleeps:
 
 
 @dataclass
-class Rig:
-    """One source of one tenant, on a journal."""
+class AnyRig(ABC):
+    """One source of one tenant of any kind, on a journal."""
 
-    running: Running
+    running: Serving[Any]
     journal: SqliteJournal
     handle: SqliteSource
     lane: SqliteLane
     clock: Clock
-    config: Auth0Config
+    config: Any
     name: str = "acme"
     metrics: Metrics = field(default_factory=Metrics)
     capture: LogCapture = field(default_factory=LogCapture)
@@ -90,42 +92,16 @@ class Rig:
         self.sleeps = Sleeps(self.clock)
         self.source = self.another()
 
-    def another(self, **changes: Any) -> Auth0Source:
+    @abstractmethod
+    def another(self, **changes: Any) -> Any:
         """A source as a restart would make it."""
-        return Auth0Source(
-            self.name,
-            self.config.model_copy(update=changes),
-            self.handle,
-            health=Health(self.log, self.clock.monotonic),
-            metrics=self.metrics.source(self.name),
-            log=self.log,
-            sleep=self.sleeps,
-            clock=self.clock.monotonic,
-            wall=self.clock.wall,
-            backoff=self.backoff,
-        )
 
     async def restart(self, **changes: Any) -> None:
         await self.source.close()
         self.source = self.another(**changes)
 
-    @property
-    def tenant(self) -> Tenant:
-        return self.running.tenant
-
-    @property
-    def asked(self) -> list[Asked]:
-        """Requests to the logs endpoint."""
-        return [one for one in self.tenant.requests if one.path == LOGS]
-
-    @property
-    def token_requests(self) -> int:
-        return sum(one.path == TOKEN for one in self.tenant.requests)
-
-    @property
-    def position(self) -> str:
-        checkpoint = self.handle.figures.checkpoint
-        return Checkpoint.decode(checkpoint).last if checkpoint is not None else ""
+    def asked_at(self, path: str) -> list[Asked]:
+        return [one for one in self.running.tenant.requests if one.path == path]
 
     def count(self, name: str, **labels: str) -> float:
         value = self.metrics.registry.get_sample_value(name, {"source": self.name, **labels})
@@ -144,12 +120,53 @@ class Rig:
         return [event.raw for event in await self.events()]
 
     def issued(self) -> list[bytes]:
-        return [raw for _, raw in self.tenant.issued()]
+        return [raw for _, raw in self.running.tenant.issued()]
 
     async def drained(self) -> list[bytes]:
-        """Reads until the first empty page, and returns all that is stored."""
+        """Reads until it is caught up, and returns all that is stored."""
         await self.source.run(once=True)
         return await self.stored()
+
+
+class Rig(AnyRig):
+    """Of an Auth0 tenant."""
+
+    source: Auth0Source
+
+    def another(self, **changes: Any) -> Auth0Source:
+        return Auth0Source(self.name, self.config.model_copy(update=changes), self.handle, **made_with(self))
+
+    @property
+    def tenant(self) -> Tenant:
+        tenant: Tenant = self.running.tenant
+        return tenant
+
+    @property
+    def asked(self) -> list[Asked]:
+        """Requests to the logs endpoint."""
+        return self.asked_at(LOGS)
+
+    @property
+    def token_requests(self) -> int:
+        return len(self.asked_at(TOKEN))
+
+    @property
+    def position(self) -> str:
+        checkpoint = self.handle.figures.checkpoint
+        return Checkpoint.decode(checkpoint).last if checkpoint is not None else ""
+
+
+def made_with(rig: AnyRig) -> dict[str, Any]:
+    """What every kind of source is made with, here with time that is ours."""
+    return {
+        "health": Health(rig.log, rig.clock.monotonic),
+        "metrics": rig.metrics.source(rig.name),
+        "log": rig.log,
+        "sleep": rig.sleeps,
+        "clock": rig.clock.monotonic,
+        "wall": rig.clock.wall,
+        "backoff": rig.backoff,
+    }
 
 
 @asynccontextmanager
@@ -222,7 +239,7 @@ def events(count: int) -> list[bytes]:
     return [event(number - count, number) for number in range(count)]
 
 
-def altered(tenant: Tenant, change: Callable[[Asked, Answer], Answer]) -> Callable[[Asked], Answer]:
+def altered(tenant: Served, change: Callable[[Asked, Answer], Answer]) -> Callable[[Asked], Answer]:
     """A scripted answer: the tenant's own, changed."""
     return lambda asked: change(asked, tenant.answer(asked))
 
@@ -241,7 +258,7 @@ def with_links(tenant: Tenant, *links: str) -> Callable[[Asked], Answer]:
     return altered(tenant, change)
 
 
-def always(tenant: Tenant, answer: Callable[[Asked], Answer | None]) -> None:
+def always(tenant: Served, answer: Callable[[Asked], Answer | None]) -> None:
     """Answers all requests for logs."""
     tenant.script.extend([answer] * 1_000)
 
