@@ -57,7 +57,7 @@ def export(config_file: Path | None, source: str, since: Bound | None, until: Bo
     In a query, quotation marks make a value exact: description:"Username invalid". Without them a value is one word, in
     which * stands for anything. A search finds 1,000 events at most: one that finds more is parted by time. It goes by
     an event's date, and what is indexed later than it is read is not in it; --from alone goes by the order in which
-    events were indexed, and leaves nothing out.
+    events were indexed, and leaves nothing out. Logto has no search: it goes by time, --user, --application and --key.
     """
     _expect_sense(since, until, typed)
     settings = settings_of(config_file)
