@@ -130,7 +130,7 @@ class LogtoSource(Reading):
     async def _look_at_clocks(self, held: Held) -> None:
         """Now and then: a server whose clock is behind its own events would keep us from reading them. Raises Trouble.
 
-        Events are believed up to our own time: one from the future must not let everything younger be read at once.
+        Then ours is believed, and no event: one from the future must not let everything younger be read at once.
         """
         if self._clock() < self._clock_due:
             return
@@ -142,12 +142,12 @@ class LogtoSource(Reading):
                 self._clock_due = self._clock() + CLOCK_EVERY_SECS
             raise
         self._clock_due = self._clock() + CLOCK_EVERY_SECS
-        ahead = min(newest, int(self._wall() * 1000)) - self.server_now()
-        self._ahead_ms = ahead if ahead > AHEAD_MS else 0
+        ahead = int(self._wall() * 1000) - self.server_now()
+        self._ahead_ms = ahead if ahead > AHEAD_MS and newest > self.server_now() + AHEAD_MS else 0
         if self._ahead_ms and not self._told_ahead:
             self._told_ahead = True
             self._log.warning(
-                "the server's clock is behind its own events; reading goes by those",
+                "the server's clock is behind its own events; reading goes by this machine's",
                 behind_secs=round(ahead / 1000),
                 do="Set the clocks of Logto's host and of its database.",
             )

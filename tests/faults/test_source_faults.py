@@ -8,33 +8,49 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
-from source_case import Rig, rigged, until
-from source_faults_case import FIRST, SECRET, SHUTDOWN, SOURCE_FAULTS, Scripted, SourceFault, issued, usual
+from source_case import AnyRig, until
+from source_faults_case import (
+    FIRST,
+    KINDS,
+    SECRET,
+    SHUTDOWN,
+    Kind,
+    Scripted,
+    SourceFault,
+    faults_of,
+    issued,
+    rig_of,
+    usual,
+)
 
 from shipper.scripted import PERSON
-from shipper.secret import Secret
 
-CELLS = [pytest.param(fault, moment, id=f"{fault.id}-{moment}") for fault in SOURCE_FAULTS for moment in fault.moments]
+CELLS = [
+    pytest.param(kind, fault, moment, id=f"{fault.id}-{moment}" + "-logto" * (kind == "logto"))
+    for kind in KINDS
+    for fault in faults_of(kind)
+    for moment in fault.moments
+]
 
 
-@pytest.mark.parametrize(("fault", "moment"), CELLS)
+@pytest.mark.parametrize(("kind", "fault", "moment"), CELLS)
 async def test_a_fault_skips_nothing_is_counted_is_told_and_is_over_when_it_ends(
+    kind: Kind,
     fault: SourceFault,
     moment: str,
     in_memory_path: Path,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    tenant: dict[str, Any] = {"events": issued(), "client_secret": SECRET, "gzip": False, **fault.tenant}
-    proof: dict[str, Any] = {"client_id": "simulated-client", "client_secret": Secret(SECRET)}
-    async with rigged(in_memory_path, tenant=tenant, **proof, **fault.settings) as rig:
+    tenant: dict[str, Any] = {"events": issued(kind), "client_secret": SECRET, "gzip": False, **fault.tenant}
+    async with rig_of(kind, in_memory_path, tenant, fault.settings) as rig:
         if moment == SHUTDOWN:
             await shut_down_and_start_again(fault, rig)
         else:
             begin(fault, rig, [] if moment == FIRST else [usual, usual], fault.times)
             await rig.drained()
             assert_waited(fault, rig)
-        assert rig.tenant.script == rig.tenant.token_script == [], "the fault did not come"
+        assert rig.running.tenant.script == rig.running.tenant.token_script == [], "the fault did not come"
         await assert_nothing_skipped(fault, rig)
         assert_counted(fault, rig)
         assert_logged(fault, rig, recovers=moment != SHUTDOWN)
@@ -42,18 +58,18 @@ async def test_a_fault_skips_nothing_is_counted_is_told_and_is_over_when_it_ends
     assert_no_leak(rig, in_memory_path, printed.out + printed.err + caplog.text)
 
 
-def begin(fault: SourceFault, rig: Rig, before: list[Scripted], times: int) -> None:
+def begin(fault: SourceFault, rig: AnyRig, before: list[Scripted], times: int) -> None:
     """Lays the answers out: as usual at first, then so many bad ones."""
-    bad = fault.step(rig.tenant)
+    bad = fault.step(rig.running.tenant)
     if not fault.token:
-        rig.tenant.script.extend([*before, *[bad] * times])
+        rig.running.tenant.script.extend([*before, *[bad] * times])
         return
-    rig.tenant.token_script.extend([*[usual] * bool(before), *[bad] * times])
+    rig.running.tenant.token_script.extend([*[usual] * bool(before), *[bad] * times])
     if before:
-        rig.tenant.script.extend([*before, lambda _: rig.tenant.revoke_tokens()])
+        rig.running.tenant.script.extend([*before, lambda _: rig.running.tenant.revoke_tokens()])
 
 
-async def shut_down_and_start_again(fault: SourceFault, rig: Rig) -> None:
+async def shut_down_and_start_again(fault: SourceFault, rig: AnyRig) -> None:
     """Stopped while the fault is on, in its first wait or else on the way; the next process reads on."""
     begin(fault, rig, [usual, usual], 1000 if fault.times > 1 else 1)
     rig.sleeps.hold_at(1)
@@ -66,8 +82,8 @@ async def shut_down_and_start_again(fault: SourceFault, rig: Rig) -> None:
     for task in (reading, waits, on_the_way):
         task.cancel()
     await asyncio.gather(reading, waits, on_the_way, return_exceptions=True)
-    rig.tenant.script.clear()
-    rig.tenant.token_script.clear()
+    rig.running.tenant.script.clear()
+    rig.running.tenant.token_script.clear()
     await rig.restart()
     rig.sleeps.hold_at(1 << 30)
     failed = failures(rig)
@@ -75,14 +91,14 @@ async def shut_down_and_start_again(fault: SourceFault, rig: Rig) -> None:
     assert failures(rig) == failed, "fails although the fault has ended"
 
 
-def failures(rig: Rig) -> dict[str, float]:
+def failures(rig: AnyRig) -> dict[str, float]:
     """shipper_source_failures_total by reason, without zeros."""
     samples = (one for family in rig.metrics.registry.collect() for one in family.samples)
     found = (one for one in samples if one.name == "shipper_source_failures_total" and one.value)
     return {one.labels["reason"]: one.value for one in found}
 
 
-def assert_waited(fault: SourceFault, rig: Rig) -> None:
+def assert_waited(fault: SourceFault, rig: AnyRig) -> None:
     """One wait for each failure and none after the last one: the backoff's, or what the tenant asked for and jitter."""
     assert len(rig.sleeps.secs) == sum(failures(rig).values())
     for number, secs in enumerate(rig.sleeps.secs):
@@ -90,14 +106,14 @@ def assert_waited(fault: SourceFault, rig: Rig) -> None:
         assert secs >= (fault.asks or 0.0) - 1.0, "the server's time is cut to whole seconds"
 
 
-async def assert_nothing_skipped(fault: SourceFault, rig: Rig) -> None:
+async def assert_nothing_skipped(fault: SourceFault, rig: AnyRig) -> None:
     stored, wanted = await rig.stored(), rig.issued()
     assert Counter(stored) == Counter(wanted), "lost, invented, altered or twice"
     assert (stored == wanted) != fault.reorders, "events stand in the order in which they were served"
     assert rig.handle.figures.stored == len(wanted)
 
 
-def assert_counted(fault: SourceFault, rig: Rig) -> None:
+def assert_counted(fault: SourceFault, rig: AnyRig) -> None:
     assert set(failures(rig)) == ({fault.reason} if fault.reason else set())
     if fault.counts is not None:
         name, labels = fault.counts
@@ -105,7 +121,7 @@ def assert_counted(fault: SourceFault, rig: Rig) -> None:
         assert rig.count(name, **labels) > usually
 
 
-def assert_logged(fault: SourceFault, rig: Rig, *, recovers: bool) -> None:
+def assert_logged(fault: SourceFault, rig: AnyRig, *, recovers: bool) -> None:
     lines = [line for line in rig.capture.entries if line["event"] in ("waiting", "held", "recovered")]
     if fault.reason is None:
         assert lines == []
@@ -118,8 +134,8 @@ def assert_logged(fault: SourceFault, rig: Rig, *, recovers: bool) -> None:
     assert any(re.search(fault.words, text) for text in told), told
 
 
-def assert_no_leak(rig: Rig, state_dir: Path, printed: str) -> None:
-    tokens = [token for token in rig.tenant.tokens._known if token]
+def assert_no_leak(rig: AnyRig, state_dir: Path, printed: str) -> None:
+    tokens = [token for token in rig.running.tenant.tokens._known if token]
     assert tokens
     shown = f"{printed} {rig.capture.entries} {generate_latest(rig.metrics.registry).decode()}"
     for secret in (SECRET, *tokens):

@@ -244,7 +244,7 @@ def altered(tenant: Served, change: Callable[[Asked, Answer], Answer]) -> Callab
     return lambda asked: change(asked, tenant.answer(asked))
 
 
-def with_links(tenant: Tenant, *links: str) -> Callable[[Asked], Answer]:
+def with_links(tenant: Served, *links: str) -> Callable[[Asked], Answer]:
     """A scripted answer: the tenant's own page, but with these Link lines; ORIGIN and LAST are filled in."""
 
     def change(asked: Asked, answer: Answer) -> Answer:
@@ -263,7 +263,7 @@ def always(tenant: Served, answer: Callable[[Asked], Answer | None]) -> None:
     tenant.script.extend([answer] * 1_000)
 
 
-def dated(tenant: Tenant, answer: Answer) -> Answer:
+def dated(tenant: Served, answer: Answer) -> Answer:
     """With the tenant's Date, which a scripted answer has not."""
     return tenant._finished(answer, Asked("GET", LOGS, {}, {}, tenant.now()))
 
