@@ -11,13 +11,22 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 
 from shipper.scripted import Destination, Received, Reply
-from shipper.simulator.server import Running
+from shipper.simulator.served import Served
+from shipper.simulator.server import Serving
 
 SECRETS = {"client_secret": "canary-client-secret", "token": "canary-hec-token"}
 SUCCESS = Reply(200, b'{"text":"Success","code":0}')
+AUTH0 = (
+    'type = "auth0"\ndomain = "acme.us.auth0.com"\nbase_url = "TENANT"\n'
+    f'client_id = "canary-client"\nclient_secret = "{SECRETS["client_secret"]}"\n'
+)
+LOGTO = (
+    'type = "logto"\nendpoint = "TENANT"\nwindow_margin_secs = 1.0\n'
+    f'app_id = "canary-client"\napp_secret = "{SECRETS["client_secret"]}"\n'
+)
 WITHIN_SECS = 30.0
 STARTED: list["subprocess.Popen[Any]"] = []
 """Every process of a test, for the fixture that leaves none behind."""
@@ -53,8 +62,13 @@ def raw_of(envelope: bytes) -> bytes:
 class Daemon:
     """`shipper run` in a directory of its own."""
 
-    def __init__(self, place: Path, tenant: str, hec: str, *, extra: str = "", siem: str = "") -> None:
-        """extra, siem: more lines for the sinks console and siem. hec: its address, "" for no such sink."""
+    def __init__(
+        self, place: Path, tenant: str, hec: str, *, extra: str = "", siem: str = "", source: str = AUTH0
+    ) -> None:
+        """extra, siem: more lines for the sinks console and siem. hec: its address, "" for no such sink.
+
+        source: the lines of its table, in which TENANT stands for the tenant's address.
+        """
         self.place = place
         self.log: list[str] = []
         self.lines: list[bytes] = []
@@ -63,8 +77,7 @@ class Daemon:
         common = "add_tenant_name = false\nrequest.retry_max_duration_secs = 0.2\n"
         self.config.write_text(
             f'state_dir = "{place / "state"}"\nshutdown_secs = 1.5\n[admin]\nlisten = "127.0.0.1:0"\n'
-            f'[sources.acme]\ntype = "auth0"\ndomain = "acme.us.auth0.com"\nbase_url = "{tenant}"\n'
-            f'client_id = "canary-client"\nclient_secret = "{SECRETS["client_secret"]}"\npoll_interval_secs = 0.1\n'
+            f"[sources.acme]\n{source.replace('TENANT', tenant)}poll_interval_secs = 0.1\n"
             f"{sink}{common if sink else ''}{siem}"
             f'[sinks.console]\ntype = "stdout"\n{common}{extra}'
         )
@@ -171,17 +184,20 @@ def command(*words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-class TenantThread:
+T = TypeVar("T", bound=Served)
+
+
+class TenantThread(Generic[T]):
     """A simulated tenant on an event loop of its own, so that plain tests may wait in any way they like."""
 
-    def __init__(self, tenant: Any) -> None:
+    def __init__(self, tenant: T) -> None:
         import asyncio
 
         self.tenant = tenant
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> Serving[T]:
         import asyncio
 
         from shipper.simulator.server import serve
