@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 from daemon_case import Daemon, TenantThread, environ
+from logto_case import event as logto_event
+from logto_case import id_of
 from test_dead import CLIENT, HOSTILE_BYTES, HOSTILE_JSON, NOBODY, nothing_acts
 
 from shipper.commands.get import print_event
 from shipper.secret import Secret
 from shipper.simulator.answer import Answer, error
+from shipper.simulator.logto import LogtoTenant
 from shipper.simulator.server import Running, serve
 from shipper.simulator.tenant import Tenant
 from shipper.sources.auth0_config import Auth0Config
+from shipper.sources.logto_config import LogtoConfig
 
 ODD = b'{"log_id":"%d", "z":1.50 ,"n":123456789012345678901234567890,"cut":"\\ud83e","u":"\xc3\xa9"}'
 ID = "9" * 56
@@ -98,6 +102,19 @@ async def test_an_event_past_its_retention_is_gone_though_its_neighbours_are_not
     async with serve(tenant) as running:
         assert (await got(running, capsysbinary, new))[0] == 0
         assert (await got(running, capsysbinary, old))[0] == 1
+
+
+async def test_an_event_of_logtos_is_asked_by_its_id(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    given = {"type": "logto", "app_id": "simulated-client", "app_secret": Secret("simulated-secret"), "proxy": "none"}
+    raw = logto_event(1_790_000_000_000, 7)
+    async with serve(LogtoTenant(events=[raw])) as running:
+        settings = LogtoConfig.model_validate({**given, "endpoint": running.url})
+        assert await print_event("acme", settings, id_of(raw), laid_out=False) == 0
+        assert capsysbinary.readouterr() == (raw + b"\n", b"")
+        assert await print_event("acme", settings, "x" * 21, laid_out=False) == 1
+        said = capsysbinary.readouterr().err.decode()
+        assert said.startswith("shipper: acme: not_found: there is no such event, or no longer. Check the id;")
+        assert said.count("\n") == 1
 
 
 # -- as it is typed ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from daemon_case import Daemon, TenantThread, environ, until
+from logto_case import event as logto_event
 from rich.console import Console
 from test_dead import CLIENT, HOSTILE_BYTES, HOSTILE_JSON, nothing_acts
 from test_get import config
@@ -24,12 +26,16 @@ from test_get import config
 from shipper.cli import main
 from shipper.commands.tail import Printer, Wanted, _read
 from shipper.event import Event
+from shipper.secret import Secret
 from shipper.simulator.answer import error
+from shipper.simulator.logto import LogtoTenant
 from shipper.simulator.server import Running, serve
 from shipper.simulator.tenant import Tenant
+from shipper.sources.logto_config import LogtoConfig
 from shipper.sources.unkept import REMEMBERED, Unkept
 
 LOGS = "/api/v2/logs"
+KEYS = ("Interaction.SignIn.Submit", "ExchangeTokenBy.RefreshToken")
 
 
 def raw(number: int, **fields: Any) -> bytes:
@@ -93,6 +99,31 @@ async def test_since_shows_what_was_there_and_goes_on() -> None:
             running.tenant.add(raw(3))
             await running.until(lambda: len(shown.lines) >= 3)
         assert shown.lines == [raw(1), raw(2), raw(3)]
+
+
+async def test_logtos_events_are_shown_by_the_same_way_each_once_though_stretches_overlap() -> None:
+    given = {"type": "logto", "app_id": "simulated-client", "app_secret": Secret("simulated-secret"), "proxy": "none"}
+    made = [logto_event(_now_ms() - 60_000 + 500 * number, number, key=KEYS[number % 2]) for number in range(100)]
+    async with serve(LogtoTenant(events=made)) as running:
+        changes = {"endpoint": running.url, "poll_interval_secs": 0.1, "window_margin_secs": 1, "start": "earliest"}
+        settings = LogtoConfig.model_validate({**given, **changes})
+        shown = Shown(Wanted(categories=("auth.login",), outcomes=("success",)), as_json=True)
+        reading = asyncio.ensure_future(_read("acme", settings, shown.printer))
+        await running.until(lambda: len(shown.lines) >= 50)
+        fresh = [logto_event(_now_ms(), number, key=KEYS[number % 2]) for number in range(100, 110)]
+        for raw in fresh:
+            running.tenant.add(raw)
+        await running.until(lambda: len(shown.lines) >= 55)
+        asked = len(running.tenant.requests)
+        await running.until(lambda: len(running.tenant.requests) > asked + 2)
+        reading.cancel()
+        await asyncio.wait([reading])
+        assert shown.lines[:50] == made[::2]
+        assert sorted(shown.lines[50:]) == sorted(fresh[::2])
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 async def test_trouble_is_one_line_on_stderr_and_what_came_meanwhile_is_shown(
