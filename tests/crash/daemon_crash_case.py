@@ -1,4 +1,5 @@
-"""The real daemon, killed or failed by its disk at points of its whole way: start, poll, append, write, ack, trim.
+"""The real daemon, killed or failed by its disk at points of its whole way: migration, start, poll, append, write, ack,
+trim.
 
 `kill_points(place, count)`, which the soak calls, takes an empty directory and how many points to try, and returns an
 Outcome for each. A point takes about two seconds, one at a trim seven.
@@ -15,9 +16,11 @@ from typing import Any
 from daemon_case import SECRETS, Daemon, Hec, TenantThread, raw_of
 from oracle_case import check_order
 from strace_case import FILE_CALLS, Call, Point, calls_in, can_trace, killing, recording, refusing, spread
-from victim_case import Outcome, side_by_side
+from victim_case import OLD_EVENTS, Outcome, first_release, side_by_side
 
 from shipper.exit_status import OK
+from shipper.journal.sqlite import FILE
+from shipper.journal.store import Store
 from shipper.scripted import Destination
 from shipper.simulator.server import Running
 from shipper.simulator.tenant import Tenant
@@ -26,7 +29,9 @@ EVENTS = 300
 BATCH = 20
 LIMITS = f"batch.max_events = {BATCH}\n"
 TRIM_AT_ONCE = "[journal]\nkeep_days = 0\n"
-PHASES = ("start", "poll", "append", "write", "ack", "trim")
+PHASES = ("migration", "start", "poll", "append", "write", "ack", "trim")
+LEFT_BEHIND = "elsewhere"
+"""A source that an older release has left in the journal, and that is not in use any more."""
 LIVES = 3
 """Side by side; most of the time they wait."""
 LONGEST_SECS = 9.0
@@ -37,9 +42,11 @@ _POLL, _WRITE = re.compile(r'"(GET /api/v2/logs|POST /oauth/token)'), re.compile
 class Scene:
     """One daemon with a destination of its own, for a tenant that others share."""
 
-    def __init__(self, place: Path, tenant: Running, hec: Hec, url: str) -> None:
+    def __init__(self, place: Path, tenant: Running, hec: Hec, url: str, *, old: bool) -> None:
         place.mkdir()
-        self.tenant, self.hec = tenant, hec
+        self.tenant, self.hec, self._old = tenant, hec, old
+        if old:
+            first_release(place, LEFT_BEHIND)
         self.daemon = Daemon(place, tenant.url, url, siem=LIMITS, extra=LIMITS + TRIM_AT_ONCE)
 
     @property
@@ -70,18 +77,27 @@ class Scene:
                 check_order(numbers, BATCH, crashes)
             leaks = [line for line in self.daemon.log if any(secret in line for secret in SECRETS.values())]
             assert not leaks
+            if self._old:
+                self._expect_left_behind()
         except Exception as error:  # noqa: BLE001  whatever goes wrong is this point's outcome
             return repr(error)
         rmtree(self.daemon.place)
         return ""
 
+    def _expect_left_behind(self) -> None:
+        """The older release's events still wait, for lanes that are not in use."""
+        store = Store(self.daemon.place / "state" / "journal" / FILE, max_bytes=1 << 30)
+        lanes = store.figures.sources[LEFT_BEHIND].lanes
+        assert {lane.lag for lane in lanes.values()} == {OLD_EVENTS}
+        store.close()
+
 
 @contextmanager
-def scene(place: Path, tenant: Running) -> Iterator[Scene]:
-    """A daemon that was not started yet, and its destination."""
+def scene(place: Path, tenant: Running, *, old: bool = False) -> Iterator[Scene]:
+    """A daemon that was not started yet, and its destination. old: on a journal of the first release."""
     hec = Hec()
     with Destination(default=hec) as destination:
-        yield Scene(place, tenant, hec, destination.url)
+        yield Scene(place, tenant, hec, destination.url, old=old)
 
 
 @contextmanager
@@ -93,15 +109,19 @@ def tenant() -> Iterator[Running]:
 
 
 def whole_way(place: Path, running: Running) -> dict[str, list[Call]]:
-    """The calls of a life from the first start to the first trim, by phase."""
-    trace = place / "calls.trace"
+    """The calls of a life from the first start to the first trim, by phase; a migration's are of another life."""
+    trace, old_trace = place / "calls.trace", place / "old.trace"
     with scene(place / "calls", running) as calm:
         calm.daemon.start(before=recording(trace, f"{FILE_CALLS},sendto,write"))
         calm.daemon.until(lambda: calm.delivered, "not everything arrives")
         full = calm.used_bytes()
         calm.daemon.until(lambda: calm.used_bytes() < full, "nothing is trimmed")
         assert calm.daemon.stop() == OK
-    return by_phase(calls_in(trace))
+    with scene(place / "old", running, old=True) as calm:
+        calm.daemon.start(before=recording(old_trace, f"{FILE_CALLS},sendto,write"))
+        calm.daemon.until(lambda: calm.delivered, "not everything arrives")
+        assert calm.daemon.stop() == OK
+    return {**by_phase(calls_in(trace)), "migration": by_phase(calls_in(old_trace))["start"]}
 
 
 def by_phase(calls: list[Call]) -> dict[str, list[Call]]:
@@ -144,15 +164,17 @@ def kills(place: Path, running: Running, way: dict[str, list[Call]], count: int)
     points = [(phase, call.point) for phase in reversed(PHASES) for call in spread(way[phase], share)]
 
     def at(point: tuple[str, Point]) -> Outcome:
-        here = place / "-".join(map(str, [point[0], *point[1]]))
-        return kill(here, running, killing(point[1], here.with_suffix(".trace")), LONGEST_SECS)
+        phase, call = point
+        here = place / "-".join(map(str, [phase, *call]))
+        before = killing(call, here.with_suffix(".trace"))
+        return kill(here, running, before, LONGEST_SECS, old=phase == "migration")
 
     return side_by_side(at, spread(points, count), LIVES)
 
 
-def kill(place: Path, running: Running, before: list[str], secs: float) -> Outcome:
+def kill(place: Path, running: Running, before: list[str], secs: float, *, old: bool = False) -> Outcome:
     """One life, which lasts at most so many seconds, and the next one."""
-    with scene(place, running) as killed:
+    with scene(place, running, old=old) as killed:
         killed.daemon.start(before=before)
         reached = False
         with suppress(TimeoutExpired):

@@ -82,9 +82,10 @@ def side_by_side(one: Callable[[T], Outcome], points: Iterable[T], at_once: int 
         return list(pool.map(one, points))
 
 
-def first_release(place: Path) -> None:
+def first_release(place: Path, source: str = "acme") -> None:
     """A journal of the first release, with some of the victim's events waiting in it."""
-    command = [sys.executable, str(Path(__file__).with_name("old_release.py")), str(place / "state"), str(OLD_EVENTS)]
+    program = Path(__file__).with_name("old_release.py")
+    command = [sys.executable, str(program), str(place / "state"), str(OLD_EVENTS), source]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": f"{RELEASES / '1.zip'}/program"})
 
 
