@@ -78,11 +78,13 @@ class JournalMachine(CheckedJournal):
         return source
 
     def begin(self, source: Source, start: str) -> None:
-        self.do(self.store.begin, source.name, start, b"%d" % source.chain, EPOCH_MS)
+        # After it was given up, too, the place that it begins behind has a time.
+        since = source.ends[-1] if source.ends else EPOCH_MS
+        self.do(self.store.begin, source.name, start, b"%d" % source.chain, since)
         if source.checkpoint is None:
             source.start, source.checkpoint = start, b"%d" % source.chain
-            source.durable_horizon = EPOCH_MS
-            source.held_up_to(EPOCH_MS)
+            source.durable_horizon = since
+            source.held_up_to(since)
 
     def append(self, source: Source, events: Sequence[Event]) -> None:
         fresh = source.fresh(events)
