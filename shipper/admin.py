@@ -20,6 +20,7 @@ from shipper.desk import SOCKET_NAME, Desk
 from shipper.history import History
 from shipper.journal import JournalError
 from shipper.journal.sqlite import SqliteJournal
+from shipper.newest import Newest
 from shipper.scene import Scene
 from shipper.status_page import PAGE, POLICY
 
@@ -44,6 +45,7 @@ class Admin:
         self, journal: SqliteJournal, scene: Scene, history: History, registry: CollectorRegistry, desk: Desk
     ) -> None:
         self._journal, self._scene, self._history, self._registry, self._desk = journal, scene, history, registry, desk
+        self._newest = Newest(journal)
         self._runners: list[web.AppRunner] = []
         self.ready = False
 
@@ -115,12 +117,13 @@ class Admin:
         return web.Response(text="ready\n") if self.ready else web.Response(status=503, text="starting\n")
 
     async def _status(self, request: web.Request) -> web.Response:
-        """`?after=`: with the history behind that time, which the page has seen; 0 for all of it."""
+        """`?after=`, from the page: with what came in, and the history behind that time, 0 for all of it."""
         status = self._scene.status()
         if (after := request.query.get("after")) is not None:
             if not (after.isascii() and after.isdecimal() and len(after) <= 15):
                 return web.Response(status=400, text="after: milliseconds since 1970\n")
             status["history"] = self._history.since(int(after))
+            status["newest"] = await self._newest.look()
         return web.Response(body=msgspec.json.encode(status), content_type="application/json")
 
     async def _page(self, _request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -246,6 +247,10 @@ class SqliteJournal:
         which number they were let go of.
         """
         return await self.run(self._store.events, source, since, until, after, limit)
+
+    async def newest_types(self, source: str, most: int) -> Counter[str]:
+        """How often each type stands among a source's newest events, at most so many."""
+        return await self.run(self._store.newest_types, source, most)
 
     async def replayed(self, source: str, sink: str, events: int) -> None:
         """So many events were sent to the sink once more."""

@@ -6,6 +6,7 @@ them at any time.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -205,6 +206,13 @@ class Store:
         )[0]  # fmt: skip
         number = max(following - 1 - min(back, KNOWN_IDS - 1), known_from, 1)
         return self._pages.id_at(source, number) if number < following else None
+
+    def newest_types(self, name: str, most: int) -> Counter[str]:
+        """How often each type stands among the newest events, at most so many, as far as they are known."""
+        newest: Counter[str] = Counter()
+        for source, following in self._db.rows("SELECT id, next FROM source WHERE name = ?", name):
+            newest.update(type_ for type_, _ in self._pages.kinds(source, max(0, following - 1 - most)))
+        return newest
 
     # -- lanes ---------------------------------------------------------------------------------------------------------
 

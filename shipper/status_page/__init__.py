@@ -7,7 +7,7 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
-SCRIPTS = ("words.js", "past.js", "view.js", "draw.js", "charts.js", "lanes.js", "page.js")
+SCRIPTS = ("words.js", "past.js", "view.js", "draw.js", "charts.js", "lanes.js", "newest.js", "page.js")
 
 
 def _read(name: str) -> str:

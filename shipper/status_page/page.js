@@ -33,6 +33,7 @@ function draw() {
     drawCards(found);
     drawTiles(status);
     drawLanes(status);
+    drawNewest(status);
     drawCharts(status);
     write(document.getElementById("about"), `${status.version}, up ${span(status.uptime_seconds)}`);
     if (!seen.failure) drawVerdict(verdict(status, found));

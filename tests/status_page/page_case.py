@@ -144,6 +144,18 @@ def lane(source: str, sink: str, how: Mapping[str, Any] | None = None, **figures
     }
 
 
+def newest(name: str, *, failure: int, untold: int = 0) -> dict[str, Any]:
+    """What the newest thousand events of a source tell of."""
+    outcomes = {"success": 800 - failure - untold, "failure": failure, "other": 200, "untold": untold}
+    categories = [("auth.login.success", 500), ("auth.token_exchange.success", 150), ("auth.login.fail", failure)]
+    return {
+        "source": name,
+        "events": 1000,
+        "outcomes": outcomes,
+        "categories": [{"category": category, "events": events} for category, events in categories],
+    }
+
+
 def status(sources: list[dict[str, Any]], lanes: list[dict[str, Any]], samples: int = 60) -> dict[str, Any]:
     """What the daemon answers: a history in which every count has grown evenly and every lag was as it is."""
     back = list(range(samples, 0, -1))
@@ -156,6 +168,7 @@ def status(sources: list[dict[str, Any]], lanes: list[dict[str, Any]], samples: 
         "sources": sources,
         "sinks": [{"sink": name, "type": SINKS.get(name, "stdout")} for name in {one["sink"]: 0 for one in lanes}],
         "lanes": lanes,
+        "newest": [newest(one["source"], failure=100 + 10 * n) for n, one in enumerate(sources)],
         "history": {
             "every_seconds": 10.0,
             "whole": True,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from daemon_case import SECRETS, SUCCESS, Daemon, TenantThread
-from page_case import AT, HELD_BY_AUTH, Watched, chromium, everything_wrong, fine, lane, many, one_down, source
+from page_case import AT, HELD_BY_AUTH, Watched, chromium, everything_wrong, fine, lane, many, newest, one_down, source
 from page_case import status as answer
 from playwright.sync_api import Browser, Page
 from tool_case import tool
@@ -147,6 +147,23 @@ def test_charts_show_what_was_before_the_page_was_opened_and_only_ask_for_what_i
     watched.ask({**answers, "history": nothing_new})
     assert [url.partition("?")[2] for url in watched.asked[1:]] == ["after=0", f"after={newest}"]
     assert watched.page.evaluate(LINE).count("L") == 60
+
+
+def test_what_came_in_is_told_by_outcome_and_category_the_most_failures_first(look: Any) -> None:
+    watched = look(one_down())
+    assert watched.text("#newest-list li:first-child") == (
+        "beta 1,000 events 690 succeeded · 110 failed · 200 neither"
+        " mostly auth.login.success (500), auth.token_exchange.success (150) and auth.login.fail (110)"
+    )
+    widths = watched.page.eval_on_selector_all(
+        "li:first-child .outcomes span", "all => all.map(one => one.style.width)"
+    )
+    assert widths == ["69%", "11%", "20%", "0%"]
+    watched.ask(many())
+    assert watched.page.locator("#newest-list li").count() == 8
+    assert watched.text("#newest-more") == "and 42 more sources, where a smaller part fails"
+    watched.ask({**fine(), "newest": [{**newest("acme", failure=0), "events": 0}]})
+    assert watched.page.is_hidden("#newest")
 
 
 def test_an_answer_that_is_no_status_is_told_and_its_figures_stay(look: Any) -> None:
