@@ -81,13 +81,13 @@ def test_the_runbooks_sizing_counts_with_the_figures_of_the_readme() -> None:
 def test_the_readmes_configuration_is_one_that_loads(tmp_path: Path) -> None:
     from shipper.config import load
 
-    example = re.search(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert example is not None
-    (tmp_path / "config.toml").write_text(example[1])
-    for secret in ("acme.client_secret", "siem.token"):
+    examples = re.findall(r"```toml\n(\[sources\..*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "config.toml").write_text("\n".join(examples))
+    for secret in ("acme.client_secret", "identity.app_secret", "siem.token"):
         (tmp_path / secret).write_text("made-up")
     settings = load(tmp_path / "config.toml", {})
-    assert (settings.sources["acme"].type, settings.sinks["siem"].type) == ("auth0", "splunk_hec")
+    assert {source.type for source in settings.sources.values()} == {"auth0", "logto"}
+    assert settings.sinks["siem"].type == "splunk_hec"
 
 
 def test_every_reason_has_its_advice() -> None:
