@@ -151,7 +151,8 @@ class JournalMachine(CheckedJournal):
         for numbers in pages:
             late = [event(2 * n + 1) for n in numbers if n < source.made]
             events = late + source.events[-1:]
-            behind = source.place_before(min((e.time for e in late), default=0))
+            # Before all of them: what was known is new again where the checkpoint was set.
+            behind = source.place_before(min((e.time for e in events), default=0))
             before = data.draw(st.integers(max(0, behind - 2), behind))
             fresh = source.fresh(events)
             appended = self.do(self.store.append, source.name, Page(events, b"%d" % before, 0, late=True))
