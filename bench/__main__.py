@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from bench import rows, rows_sinks
+from bench import rows, rows_logto, rows_sinks
 from bench.rows import FULL, QUICK
 from bench.table import Row, table
 
-ROWS = {**rows.ROWS, **rows_sinks.ROWS}
+ROWS = {**rows.ROWS, **rows_sinks.ROWS, **rows_logto.ROWS}
 
 
 def main() -> None:

@@ -60,13 +60,13 @@ def cpu(size: Size) -> list[Row]:
         start = median(usage.cpu_secs for usage in starts)
         figures.append([(usage.cpu_secs - start) / count * 1e6 for usage in runs])
     whole = [[usage.cpu_secs / count * 1e6 for usage in runs] for runs in (found.ours, found.other)]
-    ratios, whole_ratios = _ratios(*figures), _ratios(*whole)
+    shares, whole_shares = ratios(*figures), ratios(*whole)
     starts_ms = [[usage.cpu_secs * 1e3 for usage in runs] for runs in (found.ours_start, found.other_start)]
     return [
-        Row("CPU an event, µs", spread(figures[0]), spread(figures[1]), f"ratio {spread(ratios, '.2f')}", "≤ 0.5",
-            median(ratios) <= 0.5),
+        Row("CPU an event, µs", spread(figures[0]), spread(figures[1]), f"ratio {spread(shares, '.2f')}", "≤ 0.5",
+            median(shares) <= 0.5),
         Row("the same, start-up included, µs", spread(whole[0]), spread(whole[1]),
-            f"ratio {spread(whole_ratios, '.2f')}"),
+            f"ratio {spread(whole_shares, '.2f')}"),
         Row("start-up alone, CPU ms", spread(starts_ms[0], ".0f"), spread(starts_ms[1], ".0f"), ""),
         judged("journal on disk, full pages, bytes an event", found.journal_bytes / count, 300),
     ]  # fmt: skip
@@ -85,14 +85,15 @@ def drain_beside_bare_loop(size: Size, what: str, sinks: Callable[[str], list[st
     for runs, starts in ((found.ours, found.ours_start), (found.other, found.other_start)):
         start = median(usage.wall_secs for usage in starts)
         speeds.append([count / (usage.wall_secs - start) for usage in runs])
-    ratios = _ratios(*speeds)
+    shares = ratios(*speeds)
     return Row(
-        what, spread(speeds[0], ".0f"), spread(speeds[1], ".0f"), f"ratio {spread(ratios, '.2f')}", "≥ 0.95",
-        median(ratios) >= 0.95,
+        what, spread(speeds[0], ".0f"), spread(speeds[1], ".0f"), f"ratio {spread(shares, '.2f')}", "≥ 0.95",
+        median(shares) >= 0.95,
     )  # fmt: skip
 
 
-def _ratios(ours: list[float], other: list[float]) -> list[float]:
+def ratios(ours: list[float], other: list[float]) -> list[float]:
+    """Pair by pair."""
     return [mine / theirs for mine, theirs in zip(ours, other, strict=True)]
 
 
@@ -114,13 +115,14 @@ def _pairs(
                 pairs.other_start.append(here.script(baseline))
         with here.tenant("--count", str(count), *options):
             for _ in range(size.pairs):
-                usage, journal_bytes = _delivering(here, dict.fromkeys(kinds, count), here.run_once)
+                usage, journal_bytes = delivering(here, dict.fromkeys(kinds, count), here.run_once)
                 pairs.ours.append(usage)
-                pairs.other.append(_delivering(here, expected, lambda: here.script(baseline)))
+                pairs.other.append(delivering(here, expected, lambda: here.script(baseline)))
     return pairs._replace(journal_bytes=journal_bytes)
 
 
-def _delivering(here: Stage, expected: dict[str, int], run: Callable[[], T]) -> T:
+def delivering(here: Stage, expected: dict[str, int], run: Callable[[], T]) -> T:
+    """What a run brings, once exactly these events have arrived by it."""
     before = here.tell("count")
     result = run()
     expect({kind: events - before[kind] for kind, events in here.tell("count").items()}, expected)

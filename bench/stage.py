@@ -21,12 +21,15 @@ LONGEST_RUN_SECS = 900.0
 class Stage:
     """A temporary directory with the programs of one row in it. Each daemon gets a journal of its own.
 
-    sinks: the lines of a daemon's configuration for its sinks, from the destination's address.
+    sinks: the lines of a daemon's configuration for its sinks, from the destination's address. source: those of its
+    source, from a tenant's domain and address.
     """
 
-    def __init__(self, directory: Path, sinks: Callable[[str], list[str]]) -> None:
+    def __init__(
+        self, directory: Path, sinks: Callable[[str], list[str]], source: Callable[[str, str], list[str]]
+    ) -> None:
         self.directory = directory
-        self._sinks = sinks
+        self._sinks, self._source = sinks, source
         self._printed = 0
         self.tenant_url = self.hec_url = ""
         self._made = 0
@@ -95,10 +98,7 @@ class Stage:
         """A configuration with defaults for all that matters; backoff is short, so that a row ends soon."""
         lines = [f'state_dir = "{state}"', "[admin]", 'listen = "127.0.0.1:0"']
         for number, (domain, url) in enumerate(tenants.items()):
-            lines += [
-                f"[sources.tenant{number}]", 'type = "auth0"', f'domain = "{domain}"', f'base_url = "{url}"',
-                f'client_id = "{CLIENT[0]}"', f'client_secret = "{CLIENT[1]}"',
-            ]  # fmt: skip
+            lines += [f"[sources.tenant{number}]", *self._source(domain, url)]
         lines += self._sinks(self.hec_url)
         path = self.directory / self._name("config.toml")
         path.write_text("\n".join(lines) + "\n")
@@ -131,8 +131,21 @@ class Daemon:
             time.sleep(every_secs)
 
 
+def auth0(domain: str, url: str) -> list[str]:
+    """A source of an Auth0 tenant."""
+    client = [f'client_id = "{CLIENT[0]}"', f'client_secret = "{CLIENT[1]}"']
+    return ['type = "auth0"', f'domain = "{domain}"', f'base_url = "{url}"', *client]
+
+
+def logto(_domain: str, url: str) -> list[str]:
+    """A source of a Logto tenant."""
+    return ['type = "logto"', f'endpoint = "{url}"', f'app_id = "{CLIENT[0]}"', f'app_secret = "{CLIENT[1]}"']
+
+
 @contextmanager
-def stage(sinks: Callable[[str], list[str]] = only_hec) -> Iterator[Stage]:
+def stage(
+    sinks: Callable[[str], list[str]] = only_hec, source: Callable[[str, str], list[str]] = auth0
+) -> Iterator[Stage]:
     """A stage in a temporary directory, removed at the end."""
     with tempfile.TemporaryDirectory(prefix="shipper-bench-") as directory:
-        yield Stage(Path(directory), sinks)
+        yield Stage(Path(directory), sinks, source)

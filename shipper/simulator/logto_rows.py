@@ -156,8 +156,10 @@ class MadeRows:
         return blake2b(b"%d" % index, digest_size=32, key=self._seed).digest()
 
     def _time(self, index: int) -> int:
-        # Every seventh shares its time with the one before it, to the microsecond.
-        number = index - 1 if index % 7 == 3 else index
+        # Every seventh is of the same millisecond as the one before it, and one of ten of those of its microsecond.
+        if index % 7 == 3:
+            return self._time(index - 1) + (index % 70 != 3)
+        number = index
         jitter = (number * _ODD >> 17) % 900
         if index < self._backlog:
             step = self._history / self._backlog
