@@ -23,6 +23,7 @@ from shipper.crew import Crew, Prepared
 from shipper.delivery import place_of
 from shipper.desk import Desk
 from shipper.exit_status import BUG, IO_FAILED, OK, UNDONE, WRONG_CONFIG
+from shipper.expiry import ExpiryCollector
 from shipper.history import History
 from shipper.journal import JournalBrokenError, JournalError, NoRoomError
 from shipper.metrics import Metrics
@@ -86,6 +87,7 @@ class App:
         )
         self._history = History(self._scene)
         self._metrics.registry.register(SceneCollector(self._scene))
+        self._metrics.registry.register(ExpiryCollector(lambda: self._settings))
         self._crew = Crew(self._journal, self._scene, self._metrics, self._log, once=self._once)
         desk = Desk(self._journal, self._crew)
         self._admin = Admin(self._journal, self._scene, self._history, self._metrics.registry, desk)

@@ -6,6 +6,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from shipper.http import Proxy
+from shipper.secret import Secret
 from shipper.tls import Tls
 
 
@@ -41,3 +42,8 @@ class SourceConfig(BaseModel, ABC):
     @abstractmethod
     def tenant_key(self) -> str:
         """How the journal knows the tenant, whatever its label."""
+
+    @property
+    def fixed_token(self) -> Secret | None:
+        """The token that is used as it is, and that nobody renews; None where tokens are fetched."""
+        return None

@@ -70,6 +70,11 @@ class Auth0Config(SourceConfig):
         return self.base_url or f"https://{self.domain}"
 
     @property
+    def fixed_token(self) -> Secret | None:
+        """The one in the settings."""
+        return self.token
+
+    @property
     def assertion_audience(self) -> str:
         """Whom a client assertion is for: the tenant or its custom domain, with the slash at the end (Auth0 docs).
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from expiry_case import certificate, settings, token
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
 from shipper.desk import Desk
 from shipper.event import Page
+from shipper.expiry import ExpiryCollector
 from shipper.health import Health
 from shipper.journal import UnknownNameError
 from shipper.journal.sqlite import SqliteJournal
@@ -41,6 +43,10 @@ async def families(place: Path) -> list[Metric]:
         await source.append(Page(make_events(3), b"checkpoint", 1_767_225_700_000))
         metrics, scene = Metrics(), Scene(lambda: journal.figures)
         metrics.registry.register(SceneCollector(scene))
+        certificate(place, 30)
+        (place / "acme.token").write_text(token({"exp": 1_800_000_000}))
+        used = settings(place)
+        metrics.registry.register(ExpiryCollector(lambda: used))
         metrics.source("acme").remaining(3)
         metrics.lane("acme", "siem")
         scene.sources["acme"] = Health(Silent(), lambda: 0.0)
@@ -57,7 +63,7 @@ def line_of(family: Metric) -> str:
     shown = []
     for label in sorted({label for sample in family.samples for label in sample.labels} - {"le"}):
         values = {sample.labels[label] for sample in family.samples}
-        if label in ("source", "sink", "version"):
+        if label in ("source", "sink", "name", "version"):
             shown.append(label)
         else:
             shown.append(f"{label}={'REASONS' if values == set(REASONS) else '|'.join(sorted(values))}")

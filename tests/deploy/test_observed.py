@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from daemon_case import STARTED, SUCCESS, Daemon, Destination, Hec, Reply, TenantThread, until
 from dashboard_case import DASHBOARD, filled_in, queries
+from expiry_case import certificate
 from prometheus_case import Prometheus
 from promql_case import GOLDEN, OF_THE_TARGET, golden
 from tool_case import tool
@@ -25,6 +26,8 @@ url = "{url}"
 token = "made-up"
 request.retry_initial_backoff_secs = 0.1
 request.retry_max_duration_secs = 0.1
+tls.cert_file = "client.pem"
+tls.key_file = "client.key"
 """
 
 
@@ -40,6 +43,7 @@ class Observed(NamedTuple):
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     tool("prometheus")
     place = tmp_path_factory.mktemp("observed")
+    certificate(place, 90)
     hec = Hec()
 
     def siem(request: Received) -> Reply:
