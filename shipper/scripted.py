@@ -20,9 +20,10 @@ from typing import Any, Literal, Self
 
 from aiohttp import web
 from isal import isal_zlib
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from shipper.event import Batch, Event, Origin
+from shipper.http import Answer
 
 HANG_SECS = 3.0
 """How long `hang` and `slow_loris` last at most: a sink that can't be stopped must not stop the tests."""
@@ -287,3 +288,8 @@ def make_batch(events: Sequence[Event] | int = 3, *, source: str = "acme", attem
     events = make_events(events) if isinstance(events, int) else events
     origin = Origin(name=source, type="auth0", host=f"{source}.us.auth0.com", tenant=source)
     return Batch(source=origin, events=events, now=1_767_229_200_000, attempt=attempt)
+
+
+def make_answer(reply: Reply) -> Answer:
+    """What a sink gets to judge where its destination answers so."""
+    return Answer(reply.status, CIMultiDictProxy(CIMultiDict(reply.headers)), reply.body)

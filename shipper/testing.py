@@ -10,13 +10,15 @@
             return request.body.split(b"\\n")
 
 pytest runs it as it is, without plugins. Each test is told by its name; a failing one says in its message what the sink
-did. What the suite plays with is at hand for a sink's own tests, too: `Destination`, `make_batch`, `odd_events`.
+did. What the suite plays with is at hand for a sink's own tests, too: `Destination`, `make_answer`, `make_batch`,
+`odd_events`.
 """
 
 # ruff: noqa: D102  a test's name says what it holds
 import asyncio
 import io
 import logging
+import math
 import tempfile
 import threading
 import time
@@ -39,6 +41,7 @@ from shipper.scripted import (
     Reply,
     Step,
     gzip_bomb,
+    make_answer,
     make_batch,
     make_event,
     make_events,
@@ -53,6 +56,7 @@ __all__ = [
     "Received",
     "Reply",
     "SinkContract",
+    "make_answer",
     "make_batch",
     "make_event",
     "make_events",
@@ -95,7 +99,7 @@ class SinkContract:
     secret: ClassVar[str] = "token"  # noqa: S105  a setting's name
     """The name of the setting that holds the secret; "" for none."""
     success: ClassVar[Reply] = EMPTY
-    """What the destination answers when it has taken everything."""
+    """What the destination answers when it has taken everything; `answer`, where that depends on the request."""
     status_is_enough: ClassVar[bool] = False
     """True where the destination says nothing but its status, so that a proxy's 200 can't be told from its own."""
     http: ClassVar[bool] = True
@@ -111,6 +115,11 @@ class SinkContract:
             out.add("test_uses_a_rotated_secret")
         for name in out:
             setattr(cls, name, None)
+        sink_type = getattr(cls, "sink_type", None)
+        if sink_type is not None and cls.secret and cls.secret not in sink_type.Config.model_fields:
+            raise TypeError(
+                f'{sink_type.__name__} has no setting "{cls.secret}": say in `secret` which one holds the secret, or ""'
+            )
 
     def settings(self, url: str) -> dict[str, Any]:
         """The sink's own settings for a destination at this address, without the secret."""
@@ -120,13 +129,18 @@ class SinkContract:
         """The events in one request, each as `Sink.bodies` gave it or as its `raw`."""
         raise NotImplementedError
 
+    def answer(self, request: Received) -> Reply:
+        """The destination's answer to a request whose events it has all taken."""
+        del request
+        return self.success
+
     def carries(self, request: Received, secret: str) -> bool:
         """Whether the request was made with this secret. To be overridden where it is encoded, or only signs."""
         return any(secret in text for text in (request.path, *request.headers.values()))
 
     def destination(self, script: Iterable[Step] = ()) -> AbstractContextManager[Any]:
         """A destination that is up and empty."""
-        return Destination(script, default=self.success)
+        return Destination(script, default=self.answer)
 
     def make(self, destination: Any, secret: Secret | None = None, **general: Any) -> Sink:
         """The sink, not yet opened; `general` are settings that every sink has."""
@@ -162,7 +176,7 @@ class SinkContract:
         async def side_by_side(sink: Sink) -> None:
             async with _opened(sink):
                 results = await asyncio.gather(*(_outcome(sink, batch) for batch in batches))
-                assert not any(isinstance(result, Exception) for result in results), f"writes fail: {results}"
+                _assert_taken(results)
 
         with self.destination() as destination:
             asyncio.run(side_by_side(self.make(destination)))
@@ -181,8 +195,10 @@ class SinkContract:
             asyncio.run(self._write_all(sink, batches))
             for batch, request in zip(batches, destination.requests, strict=True):
                 allowed = sum(len(event.raw) + sink.overhead for event in batch.events)
-                assert len(request.body) <= allowed, (
-                    f"{len(batch.events)} events make a body of {len(request.body)} bytes; overhead allows {allowed}"
+                needed = math.ceil((len(request.body) - allowed) / len(batch.events)) + sink.overhead
+                assert needed <= sink.overhead, (
+                    f"{len(batch.events)} events make a body of {len(request.body)} bytes; overhead allows {allowed}:"
+                    f" it must be {needed} at least, not {sink.overhead}"
                 )
 
     # What must not get out
@@ -255,7 +271,7 @@ class SinkContract:
     def test_one_write_is_at_most_one_request(self) -> None:
         faults: list[Step] = [Reply(status) for status in (400, 401, 403, 404, 408, 413, 429, 500, 503)]
         # Between them a success: on a connection that was used before, some libraries repeat by themselves.
-        script = [step for fault in (*faults, "reset", "reset_mid_answer") for step in (self.success, fault)]
+        script = [step for fault in (*faults, "reset", "reset_mid_answer") for step in (self.answer, fault)]
         with self.destination(script) as destination:
             asyncio.run(self._write_all(self.make(destination), [make_batch()] * len(script), failing=True))
             asked = len(destination.requests)
@@ -351,7 +367,8 @@ class SinkContract:
     async def _write_all(self, sink: Sink, batches: Sequence[Batch], *, failing: bool = False) -> list[Outcome]:
         async with _opened(sink):
             outcomes = [await _outcome(sink, batch) for batch in batches]
-        assert failing or not any(isinstance(outcome, Exception) for outcome in outcomes), f"writes fail: {outcomes}"
+        if not failing:
+            _assert_taken(outcomes)
         return outcomes
 
     def _one(self, step: Step, deadline_secs: float = 10, **general: Any) -> Outcome:
@@ -400,6 +417,11 @@ async def _outcome(sink: Sink, batch: Batch, deadline_secs: float = 10) -> Outco
         return outcome
     except Exception as error:
         raise AssertionError(f"write() raises {type(error).__name__}, which is no outcome of the contract") from error
+
+
+def _assert_taken(outcomes: Sequence[Outcome]) -> None:
+    failed = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    assert not failed, f"writes fail, where the destination answers as `success` or `answer` says: {failed[0]!r}"
 
 
 def _assert_unavailable(outcome: Outcome, what: str) -> None:

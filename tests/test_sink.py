@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pytest
-from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import ValidationError
 
 import shipper
@@ -24,7 +23,7 @@ from shipper import (
     check_url,
 )
 from shipper.sink import clip, load_sink_type, sink_types
-from shipper.testing import make_batch, make_event, make_events
+from shipper.testing import Reply, make_answer, make_batch, make_event, make_events
 
 
 class Plain(Sink):
@@ -44,7 +43,7 @@ class PlainHttp(HttpSink):
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
-    return Answer(status, CIMultiDictProxy(CIMultiDict({k.replace("_", "-"): v for k, v in headers.items()})), body)
+    return make_answer(Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()}))
 
 
 # Outcomes

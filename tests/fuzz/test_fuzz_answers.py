@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 from fuzz_case import fuzz
 from hypothesis import strategies as st
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from shipper import Answer, Rejected, Unavailable
 from shipper.reasons import REASONS
-from shipper.scripted import make_batch
+from shipper.scripted import Reply, make_answer, make_batch
 from shipper.secret import Secret
 from sinks.datadog import Datadog
 from sinks.splunk_hec import SplunkHec
@@ -48,7 +47,7 @@ _statuses = st.sampled_from([
     500, 502, 503, 504, 507, 511, 599,
 ]) | st.integers(200, 599)  # fmt: skip
 _answers = st.builds(
-    lambda status, headers, body: Answer(status, CIMultiDictProxy(CIMultiDict(headers)), body),
+    lambda status, headers, body: make_answer(Reply(status, body, headers)),
     _statuses, _headers, _bodies,
 )  # fmt: skip
 
@@ -111,5 +110,5 @@ def test_datadog_has_an_entry_only_where_it_says_so(answer: Answer) -> None:
 def test_the_answers_of_these_tests_hold_a_yes_a_later_and_a_never(sink: Any) -> None:
     yes = b'{"text":"Success","code":0}'
     found = [(200, yes), (202, b"{}"), (503, b""), (400, b'{"code":6,"invalid-event-number":1}')]
-    judged = {type(outcome(sink, Answer(status, CIMultiDictProxy(CIMultiDict()), body))) for status, body in found}
+    judged = {type(outcome(sink, make_answer(Reply(status, body)))) for status, body in found}
     assert judged == {type(None), Unavailable, Rejected}

@@ -14,11 +14,20 @@ from datadog_api_client.v2.api.logs_api import LogsApi
 from datadog_api_client.v2.model.content_encoding import ContentEncoding
 from datadog_case import DAY_MS, entries, make_sink
 from golden_batch import golden_batch
-from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import ValidationError
 
 from shipper import Answer, Batch, Event, Rejected, Secret, Unavailable
-from shipper.testing import Destination, Received, Reply, SinkContract, make_batch, make_event, make_events, odd_events
+from shipper.testing import (
+    Destination,
+    Received,
+    Reply,
+    SinkContract,
+    make_answer,
+    make_batch,
+    make_event,
+    make_events,
+    odd_events,
+)
 from sinks.datadog import INTAKE, Datadog, address_of, time_of
 
 OK = Reply(202, b"{}", {"Content-Type": "application/json"})
@@ -44,8 +53,7 @@ class TestContract(SinkContract):
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status, CIMultiDictProxy(CIMultiDict(named)), body)
+    return make_answer(Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()}))
 
 
 def judged(status: int, body: bytes = b"", **headers: str) -> Unavailable | Rejected:

@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 from golden_batch import golden_batch
-from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import ValidationError
 
 from shipper import Answer, Batch, Event, Rejected, Secret, Unavailable
-from shipper.testing import Destination, Received, Reply, SinkContract, make_batch, make_event, make_events
+from shipper.testing import Destination, Received, Reply, SinkContract, make_answer, make_batch, make_event, make_events
 from sinks.splunk_hec import REST_SECS, SplunkHec
 
 OK = Reply(200, b'{"text":"Success","code":0}')
@@ -50,7 +49,7 @@ def make_sink(**settings: Any) -> SplunkHec:
 
 def answer(status: int, reply: object = None, **headers: str) -> Answer:
     body = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
-    return Answer(status, CIMultiDictProxy(CIMultiDict({k.replace("_", "-"): v for k, v in headers.items()})), body)
+    return make_answer(Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()}))
 
 
 def judged(batch: Batch, status: int, reply: object = None, **headers: str) -> Unavailable | Rejected:
