@@ -24,7 +24,7 @@ from shipper.commands.status import retry, status
 from shipper.commands.tail import tail
 from shipper.commands.types import types
 from shipper.commands.verify import verify
-from shipper.exit_status import USAGE
+from shipper.exit_status import USAGE, WRONG_CONFIG
 
 __all__ = ["fail", "main", "run_async", "settings_of"]
 
@@ -80,11 +80,15 @@ def sinks() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from shipper.config.kinds import not_loaded
     from shipper.sink import load_sink_type, sink_types
 
     table = Table("type", "what", "package")
     for name, entry in sink_types().items():
-        words = (load_sink_type(entry).__doc__ or "").strip().partition("\n")[0]
+        try:
+            words = (load_sink_type(entry).__doc__ or "").strip().partition("\n")[0]
+        except Exception as error:  # noqa: BLE001  a stranger's package may fail in any way while it is imported
+            words = not_loaded(entry, error)
         table.add_row(name, words, entry.dist.name if entry.dist else "")
     Console().print(table)
 
@@ -111,7 +115,10 @@ def config_schema() -> None:
 
     from shipper.config import schema
 
-    click.echo(json.dumps(schema(), indent=2))
+    try:
+        click.echo(json.dumps(schema(), indent=2))
+    except ImportError as error:
+        fail(WRONG_CONFIG, f"config schema: {error}")
 
 
 @main.command()

@@ -311,7 +311,7 @@ def sink_types() -> dict[str, EntryPoint]:
 
 
 def load_sink_type(entry: EntryPoint) -> type[Sink]:
-    """The sink's class. Raises ImportError or TypeError where the entry point leads to no sink."""
+    """The sink's class. Raises TypeError where the entry point leads to no sink, and whatever its import raises."""
     kind = entry.load()
     if not (isinstance(kind, type) and issubclass(kind, Sink)):
         raise TypeError(f"{entry.value} is no Sink")

@@ -38,12 +38,15 @@ class Kinds:
         try:
             return load_sink_type(entry).Config
         except Exception as error:  # noqa: BLE001  a stranger's package may fail in any way while it is imported
-            package = f"package {entry.dist.name}" if entry.dist is not None else "a package"
-            words = (
-                f": {printable(str(error))[:200]}"
-                if isinstance(error, ImportError | TypeError | AttributeError)
-                else ""
+            self._out.add(
+                ("sinks", name, "type"), f"{not_loaded(entry, error)}; install or update it, or remove the sink"
             )
-            text = f'"{entry.name}" can\'t be loaded from {package} ({entry.value}): {type(error).__name__}{words}'
-            self._out.add(("sinks", name, "type"), f"{text}; install or update it, or remove the sink")
             return None
+
+
+def not_loaded(entry: EntryPoint, error: Exception) -> str:
+    """Why a kind of sink can't be used: which one, of which package, and what its import failed with."""
+    package = f"package {entry.dist.name}" if entry.dist is not None else "a package"
+    told = isinstance(error, ImportError | TypeError | AttributeError)
+    words = f": {printable(str(error))[:200]}" if told else ""
+    return f'"{entry.name}" can\'t be loaded from {package} ({entry.value}): {type(error).__name__}{words}'

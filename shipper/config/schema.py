@@ -1,22 +1,24 @@
 """The JSON Schema of the configuration file, for editors: made from the models that check it."""
 
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from shipper.config.kinds import not_loaded
 from shipper.config.settings import Settings
 from shipper.secret import SECRET_FORMAT
-from shipper.sink import load_sink_type, sink_types
+from shipper.sink import SinkConfig, load_sink_type, sink_types
 from shipper.sources.kinds import SOURCE_TYPES
 
 NAME = "^[a-z][a-z0-9_]{0,30}$"
 
 
 def schema() -> dict[str, Any]:
-    """With every kind of sink that is installed."""
+    """With every kind of sink that is installed. Raises ImportError, with a line that says which can't be loaded."""
     sources = list(SOURCE_TYPES.values())
-    sinks = {name: load_sink_type(entry).Config for name, entry in sink_types().items()}
+    sinks = {name: _config(entry) for name, entry in sink_types().items()}
     models: list[type[BaseModel]] = [Settings, *sources, *sinks.values()]
     references, definitions = models_json_schema([(model, "validation") for model in models])
     root = definitions["$defs"].pop(references[Settings, "validation"]["$ref"].rpartition("/")[2])
@@ -32,6 +34,13 @@ def schema() -> dict[str, Any]:
     for table in (document, *document["$defs"].values()):
         _allow_files(table)
     return document
+
+
+def _config(entry: EntryPoint) -> type[SinkConfig]:
+    try:
+        return load_sink_type(entry).Config
+    except Exception as error:  # a stranger's package may fail in any way while it is imported
+        raise ImportError(not_loaded(entry, error)) from error
 
 
 def _of(references: Any, definitions: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
