@@ -122,7 +122,14 @@ class Stretches:
             before = len(found) if total == counted else total
             if total != counted:
                 found, counted = {}, total
-            pages = await self._all_pages(fetch, held.since, end, total)
+            try:
+                pages = await self._all_pages(fetch, held.since, end, total)
+            except Trouble:
+                # All of a window or nothing: where a rate limit or failures let fewer requests through than it has
+                # pages, it would never be had.
+                if total > PAGE_SIZE:
+                    self._windows.broken_off(begin, end)
+                raise
             await self.drop()
             if pages is not None:
                 found = unique([list(found.values()), *pages])

@@ -150,7 +150,11 @@ class Windows:
 
     def too_long(self, begin: int, end: int) -> None:
         """The server could not answer in time for so long a window: the next one is a quarter of it."""
-        self._width = max(TOO_SLOW_MS, (end - begin) // 4)
+        self._width = min(self._width, max(TOO_SLOW_MS, (end - begin) // 4))
+
+    def broken_off(self, begin: int, end: int) -> None:
+        """Some of a window's pages came and the others did not: the next one is half of it, and needs fewer."""
+        self._width = max(1, (end - begin) // 2)
 
     def read(self, end: int, new: int) -> None:
         """A window with so many new events was read up to its end."""

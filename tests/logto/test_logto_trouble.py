@@ -152,6 +152,30 @@ async def test_a_server_that_can_not_count_a_long_time_is_asked_for_shorter_ones
         assert await rig.stored() == made
 
 
+@pytest.mark.parametrize("answer", [429, 503])
+async def test_a_limit_that_lets_less_through_than_a_window_has_pages_is_got_by(
+    in_memory_path: Path, answer: int
+) -> None:
+    made = events(2_500, step_ms=50)
+    asked: list[float] = []
+
+    async with logto_rigged(in_memory_path, tenant={"events": made}) as rig:
+
+        def four_a_minute(_: Asked) -> Answer | None:
+            asked.append(rig.clock.secs)
+            if sum(at > rig.clock.secs - 60 for at in asked) <= 4:
+                return None
+            asked.pop()
+            return Answer(answer, {}, b"{}")
+
+        for _ in range(100):
+            rig.clock.secs += 60
+            always(rig.tenant, four_a_minute)
+            if len(await rig.drained()) == len(made):
+                break
+        assert await rig.stored() == made
+
+
 async def test_it_walks_the_pages_once_an_answer_shows_that_times_are_ignored(in_memory_path: Path) -> None:
     # As after a move back to an older release.
     made = events(250)

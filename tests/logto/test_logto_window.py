@@ -119,6 +119,18 @@ def test_a_window_that_takes_the_server_too_long_gets_shorter_to_a_limit() -> No
     assert windows.end(0, 40_000_000) == 3_600_000
 
 
+def test_a_failure_makes_no_window_wider_and_one_on_the_way_halves_it() -> None:
+    windows = Windows()
+    assert windows.crowded(0, 1_000_000, 2 * MOST)
+    narrow = windows.end(0, 1_000_000)
+    windows.too_long(0, narrow)
+    assert windows.end(0, 1_000_000) == narrow
+    windows.broken_off(0, narrow)
+    assert windows.end(0, 1_000_000) == narrow // 2
+    windows.broken_off(0, 1)
+    assert windows.end(0, 1_000_000) == 1
+
+
 # -- pages -------------------------------------------------------------------------------------------------------------
 
 
