@@ -51,7 +51,7 @@ class Delivery:
         batch, request = sink.config.batch, sink.config.request
         self._lane, self._sink, self._origin = lane, sink, origin
         bodies = sink.bodies_per_write
-        self._limits = Limits(batch.max_events * bodies, batch.max_bytes * bodies, sink.overhead, batch.timeout_secs)
+        self._limits = Limits(batch.max_events * bodies, batch.max_bytes * bodies, sink.framing, batch.timeout_secs)
         self._backoff = backoff or Backoff(request.retry_initial_backoff_secs, request.retry_max_duration_secs)
         self._slots, self.health, self._metrics = slots, health, metrics
         self._eager, self.alone = eager, alone

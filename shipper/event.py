@@ -1,9 +1,13 @@
 """What moves: an event, the page it came in, and the batch in which it goes out."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from datetime import datetime, timedelta
+from typing import Final, Literal, get_args
 
 import msgspec
+
+_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -21,6 +25,15 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     date: str
     type: str
     raw: bytes
+
+    @property
+    def date_ms(self) -> int:
+        """`date` in milliseconds since 1970; where it has none with a zone, or an absurd one, `time`."""
+        try:
+            at = (datetime.fromisoformat(self.date) - _EPOCH) // _MILLISECOND
+        except (ValueError, TypeError):
+            return self.time
+        return at if at >= 0 else self.time
 
 
 class Page(msgspec.Struct, frozen=True):

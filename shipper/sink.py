@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -31,8 +31,8 @@ from shipper.http import LOOPBACK, Answer, HttpClient, HttpError, Proxy, proxy_f
 from shipper.reasons import Reason
 from shipper.retry import retry_after_secs
 from shipper.secret import Secret
-from shipper.shape import envelope
 from shipper.shape.filter import Filter
+from shipper.shape.formats import Format, lines, overhead
 from shipper.tls import Tls
 
 ENTRY_POINTS = "shipper.sinks"
@@ -132,7 +132,7 @@ class SinkConfig(_Section):
     enabled: bool = True
     proxy: Proxy = Proxy()
     from_sources: list[str] = []
-    format: Literal["envelope", "raw"] = "envelope"
+    format: Format = "envelope"
     add_tenant_name: bool = True
     start: str = "earliest"
     max_dead_in_a_row: int = Field(default=100, ge=1)
@@ -155,7 +155,7 @@ class Sink(ABC):
     """The journal records a batch's range before its write and hands out the very same range after a crash."""
 
     overhead: int = 200
-    """At most so many bytes does an event take in the body beyond its own: envelope, separators."""
+    """At most so many bytes does an event take in the body beyond its own, sent as it is: envelope, separators."""
 
     bodies_per_write: int = 1
     """One write may carry so many times what `batch` allows, in as many requests."""
@@ -194,12 +194,14 @@ class Sink(ABC):
         """The proxy to this address, for a client that is not HttpSink's: `proxy`, else the environment's; or None."""
         return proxy_for(url, self.config.proxy)
 
+    @property
+    def framing(self) -> int:
+        """`overhead` in the configured format, whose fields stand beside the event's bytes."""
+        return self.overhead + overhead(self.config.format)
+
     def bodies(self, batch: Batch) -> list[bytes]:
-        """Each event's JSON in the configured format, spliced from its raw bytes: one line without CR or LF."""
-        if self.config.format == "raw":
-            return [event.raw for event in batch.events]
-        tenant = batch.source.tenant if self.config.add_tenant_name else ""
-        return [envelope(event, tenant) for event in batch.events]
+        """Each event's JSON in the configured format, its own bytes spliced in: one line without CR or LF."""
+        return lines(self.config.format, batch.events, batch.source, add_tenant_name=self.config.add_tenant_name)
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -13,9 +13,8 @@ import difflib
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
-from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -56,8 +55,6 @@ INTAKE = "http-intake.logs"
 _LONGEST_HOST, _LONGEST_TENANT, _LONGEST_TYPE, _LONGEST_ID, _LONGEST_TIME = 253, 63, 30, 71, 16
 """Bytes, for `overhead`: a domain name, an Auth0 tenant, a kind of source, `sha256-` and its digits, a time."""
 
-_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 T = TypeVar("T")
 
@@ -143,7 +140,7 @@ class Datadog(HttpSink):
 
     def body(self, batch: Batch) -> bytes:
         """The array before compression. Raises Rejected for what Datadog would drop or cut without a word."""
-        times = [time_of(event) for event in batch.events]
+        times = [event.date_ms for event in batch.events]
         old = _older(times, batch.now)
         if old and self.config.too_old == "dead_letter":
             hours = {index: (batch.now - times[index]) / 3_600_000 for index in old}
@@ -163,7 +160,7 @@ class Datadog(HttpSink):
         """The events over 17 h 30 min; where those become dead letters, none is left to go out."""
         if self.config.too_old == "dead_letter":
             return 0
-        return len(_older([time_of(event) for event in batch.events], batch.now))
+        return len(_older([event.date_ms for event in batch.events], batch.now))
 
     def _head(self, source: Origin, *, late: bool) -> bytes:
         """An entry up to the value of its `timestamp`."""
@@ -193,10 +190,11 @@ class Datadog(HttpSink):
 
     def _entries(self, batch: Batch, events: list[Event], heads: list[bytes]) -> list[bytes]:
         bodies = self.bodies(msgspec.structs.replace(batch, events=events))
-        # The event alone would collide with what Datadog reserves (hostname, date, message): it stays below `data`.
-        if self.config.format == "raw":
-            return [b'%b"data":%b}' % (head, body) for head, body in zip(heads, bodies, strict=True)]
-        return [head + body[1:] for head, body in zip(heads, bodies, strict=True)]
+        if self.config.format == "envelope":
+            return [head + body[1:] for head, body in zip(heads, bodies, strict=True)]
+        # Anything else would collide with what Datadog reserves (hostname, date, message), so it stays below one name.
+        name = b"data" if self.config.format == "raw" else self.config.format.encode()
+        return [b'%b"%b":%b}' % (head, name, body) for head, body in zip(heads, bodies, strict=True)]
 
     def _post(self, body: bytes, headers: dict[str, str]) -> Request:
         headers = {"DD-API-KEY": self.config.api_key.get(), "Content-Type": "application/json", **headers}
@@ -316,15 +314,6 @@ async def _aside(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="datadog", daemon=True).start()
     return await asyncio.wrap_future(done)
-
-
-def time_of(event: Event) -> int:
-    """The event's `date` in milliseconds since 1970; where it has none with a zone, or an absurd one, its time."""
-    try:
-        at = (datetime.fromisoformat(event.date) - _EPOCH) // _MILLISECOND
-    except (ValueError, TypeError):
-        return event.time
-    return at if at >= 0 else event.time
 
 
 def _older(times: Iterable[int], now: int) -> frozenset[int]:

@@ -5,7 +5,6 @@ Splunk docs: "HTTP Event Collector REST API endpoints" and "Troubleshoot HTTP Ev
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID, uuid4
 
@@ -44,8 +43,6 @@ safe side: a wrong guess this way costs one halving, the other way it would give
 
 _LONGEST_HOST, _LONGEST_TENANT, _LONGEST_TYPE, _LONGEST_ID, _LONGEST_TIME = 253, 63, 30, 71, 16
 """Bytes, for `overhead`: a domain name, an Auth0 tenant, a kind of source, `sha256-` and its digits, a time."""
-
-_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 _DELIVERED: Final = 0
 _DELIVERED_BUT_FULL: Final = (24, 25)
@@ -181,10 +178,10 @@ class SplunkHec(HttpSink):
         parts: list[tuple[int, Batch]] = []
         first, size = 0, 0
         for index, event in enumerate(batch.events):
-            size += len(event.raw) + self.overhead
+            size += len(event.raw) + self.framing
             if index > first and (size > limits.max_bytes or index - first >= limits.max_events):
                 parts.append((first, msgspec.structs.replace(batch, events=batch.events[first:index])))
-                first, size = index, len(event.raw) + self.overhead
+                first, size = index, len(event.raw) + self.framing
         parts.append((first, msgspec.structs.replace(batch, events=batch.events[first:])))
         return parts
 
@@ -219,7 +216,7 @@ class SplunkHec(HttpSink):
         metadata = self._metadata(batch.source)
         parts: list[bytes] = []
         for event, body in zip(batch.events, self.bodies(batch), strict=True):
-            parts += (b'{"time":%.3f' % epoch_secs(event), metadata, body, b"}")
+            parts += (b'{"time":%.3f' % (event.date_ms / 1000), metadata, body, b"}")
         return b"".join(parts)
 
     def judge(self, batch: Batch, answer: Answer) -> float | None:
@@ -284,7 +281,7 @@ class SplunkHec(HttpSink):
         return Rejected("too_large" if large else "refused", f"{note}: an event is refused", only={number: words})
 
     def _size(self, events: Sequence[Event]) -> int:
-        return sum(len(event.raw) + self.overhead for event in events)
+        return sum(len(event.raw) + self.framing for event in events)
 
     def _by_code(self, batch: Batch, answer: Answer, code: int | None) -> Unavailable | Rejected:
         retry_after = retry_after_secs(answer.headers.get("Retry-After"), batch.now / 1000)
@@ -305,15 +302,6 @@ def _within(batch: Batch, first: int, part: Batch, rejected: Rejected) -> Reject
     else:
         return rejected
     return Rejected(rejected.reason, rejected.note, only=only, own=rejected.own)
-
-
-def epoch_secs(event: Event) -> float:
-    """The event's `date` as seconds since 1970; where it has none with a zone, or an absurd one, the event's time."""
-    try:
-        secs = (datetime.fromisoformat(event.date) - _EPOCH).total_seconds()
-    except (ValueError, TypeError):
-        secs = -1.0
-    return secs if secs >= 0 else event.time / 1000
 
 
 def _reply(body: bytes) -> dict[str, Any]:

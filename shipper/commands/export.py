@@ -22,7 +22,9 @@ from shipper.exit_status import USAGE
 @click.option("--key", default="", help="Logto: only with this key, like ExchangeTokenBy.ClientCredentials.")
 @click.option("-o", "--output", default="", help="The file, one event a line; - for stdout [else stdout].")
 @click.option("--to", default="", help="A sink, in place of a file: beside its lanes, as `replay` does it.")
-@click.option("--format", "format_", type=click.Choice(["envelope", "raw"]), help="Of a line [else envelope].")
+@click.option(
+    "--format", "format_", type=click.Choice(["envelope", "raw", "ecs", "ocsf"]), help="Of a line [else envelope]."
+)
 @click.option("--sort", default="", help="FIELD:1 or FIELD:-1, with --query or --user [else date:1].")
 @click.option("--fields", default="", help="With --query: only these fields of each event, and _id; with commas.")
 @click.option(

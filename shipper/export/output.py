@@ -4,22 +4,17 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-from shipper.event import Event
 from shipper.journal import UnknownNameError
 from shipper.journal.files import synchronise
 from shipper.replay.progress import Progress, done, load, save
 from shipper.replay.supply import Portion
-from shipper.shape import envelope
 
-Format = Literal["envelope", "raw"]
-FORMATS: Mapping[Format, Callable[[Event], bytes]] = {"envelope": envelope, "raw": lambda event: event.raw}
 STDOUT = 1
 
 

@@ -4,8 +4,9 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,14 +15,16 @@ import msgspec
 from shipper.ask import Ask, operator
 from shipper.commands.spoken import Spoken
 from shipper.config import Settings
+from shipper.event import Event
 from shipper.exit_status import OK, UNDONE
-from shipper.export.output import FORMATS, Format, Output, output_to, to_stdout
+from shipper.export.output import Output, output_to, to_stdout
 from shipper.replay.bars import Span, events_bar
 from shipper.replay.names import opened, source_named, sources_of
 from shipper.replay.progress import Progress
 from shipper.replay.run import Order
 from shipper.replay.session import begun_by, deliver, ended_in_words, place_in, say, stopped_by_signals
 from shipper.replay.supply import SourceSupply, moment
+from shipper.shape.formats import Format, lines
 from shipper.sources.kinds import kind_of
 from shipper.sources.selection import Selection
 
@@ -30,6 +33,9 @@ PATIENCE_SECS = 600.0
 PAGE_SECS = 0.1
 """Between two pages: the tenant's own limits ask for more where it is needed."""
 PROGRESS = ".progress"
+
+Shape = Callable[[Sequence[Event]], list[bytes]]
+"""Events as lines in the chosen format."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -108,15 +114,17 @@ async def export(
     kind_of(config).expect_offered(request.selection)
     if request.to:
         return await _into_sink(settings, request, supply, asked)
+    origin = kind_of(config).origin(request.source)
+    shape = partial(lines, request.format, source=origin, add_tenant_name=False)
     if request.output == "-":
-        return await _to_stdout(request, supply)
-    return await _into_file(request, supply)
+        return await _to_stdout(request, supply, shape)
+    return await _into_file(request, supply, shape)
 
 
 # -- into a file, to stdout --------------------------------------------------------------------------------------------
 
 
-async def _into_file(request: Request, supply: SourceSupply) -> int:
+async def _into_file(request: Request, supply: SourceSupply, shape: Shape) -> int:
     path = Path(request.output)
     file = request.resume or path.with_name(path.name + PROGRESS)
 
@@ -128,7 +136,7 @@ async def _into_file(request: Request, supply: SourceSupply) -> int:
             delivered = output.progress.delivered
             say(f"{request.words}{f', going on behind {delivered} events' if delivered else ''}")
             _warn_of_retention(supply, output.progress)
-            complete = await _pumped(request, supply, output)
+            complete = await _pumped(request, supply, shape, output)
             if complete:
                 output.finish()
             say(f"{output.progress.delivered} events of {request.source} in {path}")
@@ -138,10 +146,10 @@ async def _into_file(request: Request, supply: SourceSupply) -> int:
     return ended.status
 
 
-async def _pumped(request: Request, supply: SourceSupply, output: Output) -> bool:
+async def _pumped(request: Request, supply: SourceSupply, shape: Shape, output: Output) -> bool:
     """Returns whether the end was reached, or a signal came before. Raises SupplyError, OSError."""
     stop = asyncio.Event()
-    pump = asyncio.create_task(_pump(request, supply, output))
+    pump = asyncio.create_task(_pump(request, supply, shape, output))
     stopped = asyncio.create_task(stop.wait())
     try:
         with stopped_by_signals(stop):
@@ -157,22 +165,21 @@ async def _pumped(request: Request, supply: SourceSupply, output: Output) -> boo
     return True
 
 
-async def _pump(request: Request, supply: SourceSupply, output: Output) -> None:
-    shape, begun = FORMATS[request.format], output.progress
+async def _pump(request: Request, supply: SourceSupply, shape: Shape, output: Output) -> None:
+    begun = output.progress
     span = Span(begun.since, begun.until, int(time.time() * 1000), backwards=request.newest_first)
     with events_bar(request.words, span, begun.delivered) as tell:
         async with aclosing(supply.events(begun.since, begun.until, begun.place)) as portions:
             async for portion in portions:
                 if portion.events:
-                    output.add(portion, [shape(event) for event in portion.events])
+                    output.add(portion, shape(portion.events))
                     tell(output.progress.delivered, portion.events[-1].time)
 
 
-async def _to_stdout(request: Request, supply: SourceSupply) -> int:
+async def _to_stdout(request: Request, supply: SourceSupply, shape: Shape) -> int:
     # Not the event loop's own handlers, since a pipe that nobody reads holds the loop up.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _leave())
-    shape = FORMATS[request.format]
     count = 0
     span = Span(request.since, request.until, int(time.time() * 1000), backwards=request.newest_first)
     async with ended_in_words(Path("stdout")) as ended:
@@ -180,7 +187,7 @@ async def _to_stdout(request: Request, supply: SourceSupply) -> int:
         with events_bar(request.words, span, beside=not sys.stdout.isatty()) as tell:
             async with aclosing(supply.events(request.since, request.until)) as portions:
                 async for portion in portions:
-                    to_stdout([shape(event) for event in portion.events])
+                    to_stdout(shape(portion.events))
                     count += len(portion.events)
                     if portion.events:
                         tell(count, portion.events[-1].time)

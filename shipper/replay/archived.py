@@ -1,7 +1,6 @@
 """Events out of an archive: its objects in order, and the events in their lines."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
@@ -12,6 +11,7 @@ from shipper.archive import Archive, Damaged, Found, Stored
 from shipper.event import Event
 from shipper.replay.supply import PATIENCE_SECS, Portion, SupplyError, Using, moment
 from shipper.retry import Backoff
+from shipper.shape.formats import parts
 from shipper.sink import Rejected, Unavailable
 from shipper.sources import logto_events, split
 from shipper.sources.start import embedded_time
@@ -19,7 +19,6 @@ from shipper.tally import HOUR_MS, Tally, order
 
 T = TypeVar("T")
 DAY_MS = 24 * HOUR_MS
-_HEAD, _MIDDLE = b'{"log_id":"', b'","data":'
 
 
 class _Place(msgspec.Struct, array_like=True, order=True):
@@ -115,7 +114,7 @@ async def patiently(ask: Callable[[], Awaitable[T]], sleep: Callable[[float], Aw
 
 def event_in(line: bytes, hour: int) -> Event:
     """The event in an object's line. hour: the object's, since 1970; it holds where the event tells no time."""
-    id_, raw = _parts(line)
+    id_, raw = parts(line)
     event = _event_of(raw, hour * HOUR_MS)
     id_ = id_ or event.id
     time = embedded_time(id_)
@@ -126,7 +125,7 @@ def event_in(line: bytes, hour: int) -> Event:
 
 def id_in(line: bytes) -> str:
     """The id of the event in an object's line."""
-    id_, raw = _parts(line)
+    id_, raw = parts(line)
     return id_ or _event_of(raw, 0).id
 
 
@@ -134,15 +133,6 @@ def _event_of(raw: bytes, arrived: int) -> Event:
     """Whichever kind of source it is from: their ids have different names."""
     event = split.event_of(raw, arrived)
     return event if not event.id.startswith(split.HASHED) else logto_events.event_of(raw, arrived)
-
-
-def _parts(line: bytes) -> tuple[str, bytes]:
-    """The id and the event's bytes; a line that is no envelope is the event itself."""
-    middle = line.find(_MIDDLE) if line.startswith(_HEAD) and line.endswith(b"}") else -1
-    if middle < 0:
-        return "", line
-    # A quotation mark in the id is escaped, so that the first bare one ends it.
-    return json.loads(line[len(_HEAD) - 1 : middle + 1]), line[middle + len(_MIDDLE) : -1]
 
 
 def _place(stored: Stored, line: int) -> _Place:

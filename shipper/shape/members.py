@@ -1,4 +1,4 @@
-"""An event's own members, changed at their places in its bytes: all other bytes stay as they came.
+"""An event's own members: read, or changed at their places in its bytes, where all other bytes stay as they came.
 
 Only the outermost object's members count, never one inside another; a name that stands twice is changed twice. The
 standard library's scanner finds the places, since it takes what real logs contain now and then: NaN, halves of
@@ -8,7 +8,12 @@ surrogate pairs, control characters.
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
+
+LONGEST_NUMBER = 18
+"""Of an integer in an event, in characters: a longer one is no time and no status."""
 
 
 class _Member(NamedTuple):
@@ -19,6 +24,7 @@ class _Member(NamedTuple):
 
 # Numbers are only stepped over; building them would fail on very long ones.
 _tolerant = json.JSONDecoder(strict=False, parse_int=len, parse_float=len)
+_object = json.JSONDecoder(strict=False, parse_int=lambda digits: int(digits) if len(digits) <= LONGEST_NUMBER else -1)
 _space = re.compile(r"[ \t\r\n]*")
 
 
@@ -42,6 +48,18 @@ def replace_member(raw: bytes, name: str, value: Callable[[int], bytes]) -> byte
 def member(raw: bytes, name: str) -> bytes | None:
     """The bytes of this member's value, the first of several; None where there is none such. Raises ValueError."""
     return next((raw[m.value_at] for m in _members(raw) if m.name == name), None)
+
+
+def object_in(raw: bytes) -> dict[str, Any]:
+    """The outermost object with all its members; none where it is no object, or can't be read."""
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        try:
+            found = _object.decode(raw.decode("utf-8", "surrogateescape"))
+        except (ValueError, RecursionError):
+            return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _spliced(raw: bytes, changes: list[tuple[slice, bytes]]) -> bytes:

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from shipper.event import Event
-from shipper.sources.split import HASHED, MAX_ID, object_in, split, text_in
+from shipper.shape.members import object_in
+from shipper.sources.split import HASHED, MAX_ID, split, text_in
 
 LATEST_MS = 253_402_300_800_000
 """The year 10000: a createdAt beyond it is none."""

@@ -7,15 +7,12 @@ characters in strings) the standard library's tolerant scanner splits at exactly
 import json
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
 
 import msgspec
 
 from shipper.event import Event
 from shipper.sources.start import embedded_time
 
-LONGEST_NUMBER = 18
-"""Of an integer in an event, in characters: a longer one is no time."""
 HASHED = "sha256-"
 """So the id of an event begins that has none of its own; the hash of its bytes follows."""
 MAX_ID = 256
@@ -48,7 +45,6 @@ _usual_page = msgspec.json.Decoder(list[_Usual])
 _fields = msgspec.json.Decoder(_Fields)
 # Numbers are only skipped over; building them would fail on very long ones.
 _tolerant = json.JSONDecoder(strict=False, parse_int=len, parse_float=len)
-_any_object = json.JSONDecoder(strict=False, parse_int=lambda text: _short_number(text))
 _WHITE_SPACE = " \t\r\n"
 
 
@@ -165,22 +161,6 @@ def text_in(value: object) -> str:
     except UnicodeEncodeError:
         return ""
     return value
-
-
-def object_in(raw: bytes) -> dict[str, Any]:
-    """The members of an event's bytes that are none too usual; none where they are no object."""
-    try:
-        found = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        try:
-            found = _any_object.decode(raw.decode("utf-8", "surrogateescape"))
-        except (ValueError, RecursionError):
-            return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _short_number(text: str) -> int:
-    return int(text) if len(text) <= LONGEST_NUMBER else -1
 
 
 def time_of(date: str) -> int | None:

@@ -16,8 +16,11 @@ from shipper.export.output import output_to
 from shipper.export.session import export
 from shipper.journal import UnknownNameError
 from shipper.replay.progress import Progress, save
+from shipper.shape.formats import FORMATS, Format, lines, parts
 from shipper.simulator.answer import Answer, Asked, error
 from shipper.simulator.tenant import Tenant
+from shipper.sources import split
+from shipper.sources.kinds import kind_of
 from shipper.sources.selection import EVER
 
 OLD_ID = b"90020260101" + b"0" * 45
@@ -51,6 +54,17 @@ async def test_everything_comes_in_the_tenants_order_with_its_own_bytes(tmp_path
         assert await one.export() == 0
         assert one.lines() == [raw for _, raw in one.tenant.issued()]
         assert not one.progress.exists()
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_a_line_is_in_the_format_that_was_asked_for(tmp_path: Path, format_: Format) -> None:
+    found = spread(3)
+    async with scene(tmp_path, found) as one:
+        assert await one.export(format=format_) == 0
+        events = [split.event_of(raw, 0) for raw in found]
+        origin = kind_of(one.settings.sources["acme"]).origin("acme")
+        assert one.lines() == lines(format_, events, origin, add_tenant_name=False)
+        assert format_ == "raw" or [parts(line) for line in one.lines()] == [(one.id, one.raw) for one in events]
 
 
 async def test_a_range_begins_with_its_first_moment_and_ends_before_its_last(tmp_path: Path) -> None:

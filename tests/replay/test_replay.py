@@ -14,6 +14,7 @@ from s3_case import Bucket
 from shipper.journal import UnknownNameError
 from shipper.replay.supply import SourceSupply, SupplyError
 from shipper.scripted import Received, Reply
+from shipper.shape.formats import FORMATS, Format
 from shipper.sources.chain import Checkpoint
 from shipper.sources.start import synthetic_id
 from shipper.tally import HOUR_MS
@@ -337,13 +338,15 @@ async def test_a_rate_is_kept(tmp_path: Path, bucket: Bucket) -> None:
         assert len(one.siem.events) == 30
 
 
-async def test_what_an_odd_event_is_survives_the_archive(tmp_path: Path, bucket: Bucket) -> None:
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_what_an_odd_event_is_survives_the_archive(tmp_path: Path, bucket: Bucket, format_: Format) -> None:
     odd = [
         b'{"date":"2026-09-21T14:00:01.000Z","type":"s"}',
         b'{"log_id":"%s","type":"s","x":"\\ud83d"}' % id_at(5).encode(),
         b'{"_id":"5f9f1b9b9b9b9b9b9b9b9b9b","date":"2026-09-21T14:00:02.000Z","n":1e400}',
     ]
     async with scene(tmp_path, bucket, [*odd, at(7)]) as one:
+        one.settings = one.configured(archive=f'format = "{format_}"\n')
         await one.fill("siem", "archive")
         live = list(one.siem.events)
         assert sorted(live) == sorted([*odd, at(7)])

@@ -17,6 +17,7 @@ from golden_batch import golden_batch
 from pydantic import ValidationError
 
 from shipper import Answer, Batch, Event, Rejected, Secret, Unavailable
+from shipper.shape.formats import Format, lines
 from shipper.testing import (
     Destination,
     Received,
@@ -28,7 +29,7 @@ from shipper.testing import (
     make_events,
     odd_events,
 )
-from sinks.datadog import INTAKE, Datadog, address_of, time_of
+from sinks.datadog import INTAKE, Datadog, address_of
 
 OK = Reply(202, b"{}", {"Content-Type": "application/json"})
 
@@ -118,6 +119,14 @@ def test_the_raw_format_keeps_the_event_below_data_where_it_collides_with_nothin
     assert entry["hostname"] == "acme.us.auth0.com"
 
 
+@pytest.mark.parametrize("format_", ["ecs", "ocsf"])
+def test_other_schemas_stay_below_their_own_name(format_: Format) -> None:
+    """Datadog reserves `message` and `@timestamp` on the outermost level, and has OCSF below `ocsf` itself."""
+    [entry] = entries(make_sink(format=format_).body(make_batch([make_event(5)])))
+    assert set(entry) == {"ddsource", "ddtags", "hostname", "service", "timestamp", format_}
+    assert entry[format_] == json.loads(lines(format_, [make_event(5)], make_batch(1).source)[0])
+
+
 @pytest.mark.parametrize(
     ("date", "expected"),
     [
@@ -132,7 +141,7 @@ def test_the_raw_format_keeps_the_event_below_data_where_it_collides_with_nothin
     ],
 )
 def test_the_time_is_the_date_else_the_events_time(date: str, expected: int) -> None:
-    assert time_of(Event("1", 1_000_001, date, "s", b"{}")) == expected
+    assert Event("1", 1_000_001, date, "s", b"{}").date_ms == expected
 
 
 def test_a_body_cut_by_the_overhead_stays_below_the_limit_even_with_the_longest_names() -> None:
@@ -222,6 +231,7 @@ def test_an_unknown_site_is_refused_with_the_nearest(site: str, nearest: str) ->
 def test_the_client_package_is_imported_only_where_it_is_used() -> None:
     script = """
 import asyncio, sys
+from shipper.shape.formats import Format, lines
 from sinks.datadog import Datadog
 
 async def opened(**settings):

@@ -106,13 +106,23 @@ def test_the_raw_format_has_no_log_id_around_it() -> None:
     assert envelope.endswith(b',"event":' + make_event(5).raw + b"}")
 
 
+@pytest.mark.parametrize("format_", ["ecs", "ocsf"])
+def test_a_batch_in_another_schema_is_cut_by_the_room_that_it_takes(format_: str) -> None:
+    events = [make_event(number, user_agent="x" * 3000) for number in range(1, 21)]
+    sink = make_sink(format=format_)
+    body = sink.body(make_batch(events))
+    assert [json.loads(one)["event"] for one in split(body)] == list(map(json.loads, sink.bodies(make_batch(events))))
+    assert sum(len(event.raw) + sink.overhead for event in events) < len(body)
+    assert len(body) <= sum(len(event.raw) + sink.framing for event in events)
+
+
 @pytest.mark.parametrize(
     ("date", "expected"),
     [
         ("2026-01-02T03:04:05.678Z", "1767323045.678"),
         ("2026-01-02T03:04:05Z", "1767323045.000"),
         ("2026-01-02T05:04:05.678+02:00", "1767323045.678"),
-        ("2026-01-02T03:04:05.678901Z", "1767323045.679"),
+        ("2026-01-02T03:04:05.678901Z", "1767323045.678"),
         ("1970-01-01T00:00:00Z", "0.000"),
         ("9999-12-31T23:59:59.999Z", "253402300799.999"),
         ("0001-01-01T00:00:00.000Z", "1000.001"),
