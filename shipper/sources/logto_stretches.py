@@ -22,6 +22,8 @@ FAR = 1 << 40
 SMALLER_SECS = 1.0
 """Before a smaller part is asked for: that is another question, so there is no cause to back off further."""
 FAILING = ("server_error", "timeout")
+SLOW = 3
+"""So often in a row may that happen, before a window is taken for too long: anything fails now and then."""
 
 
 class _IgnoredError(Exception):
@@ -43,7 +45,7 @@ class Stretches:
         self._name, self._api, self._margin_ms, self._metrics, self._log = name, api, margin_ms, metrics, log
         self._windows, self._walk = Windows(), Walk()
         self._under_way: list[Fetch] = []
-        self._unreadable = self._vain = 0
+        self._unreadable = self._vain = self._failed = 0
         self.newest = 0
         self.ignored = False
         """The server does not know `start_time`: the list is walked instead."""
@@ -92,9 +94,11 @@ class Stretches:
             raise self._cannot_read(error, held, lambda: self._windows.unreadable(begin, end), end + 3) from None
         except Trouble as trouble:
             # Every answer counts the whole window's events, which may be what takes too long.
-            if trouble.reason in FAILING:
+            self._failed = self._failed + 1 if trouble.reason in FAILING else 0
+            if self._failed >= SLOW:
                 self._windows.too_long(begin, end)
             raise
+        self._failed = 0
         if found is None:
             return None
         self._seen(found)

@@ -176,6 +176,22 @@ async def test_a_limit_that_lets_less_through_than_a_window_has_pages_is_got_by(
         assert await rig.stored() == made
 
 
+async def test_a_tenant_that_fails_more_often_than_not_is_read_to_its_end(in_memory_path: Path) -> None:
+    made = events(1_500, step_ms=2_000)
+    draw = Random(7)
+
+    def fails_often(_: Asked) -> Answer | None:
+        return error(503, "Error", "no") if draw.random() < 0.6 else None
+
+    async with logto_rigged(in_memory_path, tenant={"events": made}) as rig:
+        for _ in range(100):
+            always(rig.tenant, fails_often)
+            rig.clock.secs += 60
+            if len(await rig.drained()) == len(made):
+                break
+        assert await rig.stored() == made
+
+
 async def test_it_walks_the_pages_once_an_answer_shows_that_times_are_ignored(in_memory_path: Path) -> None:
     # As after a move back to an older release.
     made = events(250)
