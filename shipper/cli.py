@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from shipper.commands import config_option, fail, run_async, settings_of
+from shipper.commands import config_option, fail, run_async, settings_of, stdout_failed
 from shipper.commands.audit import audit
 from shipper.commands.backup import backup
 from shipper.commands.dead import dead
@@ -24,12 +24,27 @@ from shipper.commands.status import retry, status
 from shipper.commands.tail import tail
 from shipper.commands.types import types
 from shipper.commands.verify import verify
-from shipper.exit_status import USAGE, WRONG_CONFIG
+from shipper.exit_status import IO_FAILED, USAGE, WRONG_CONFIG
 
 __all__ = ["fail", "main", "run_async", "settings_of"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """With one clear line for output that can't be written, whichever command's it is."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if sys.stdout is None:
+            # Its number would be that of the next file that is opened, and what is printed would go there.
+            fail(IO_FAILED, "stdout is closed: let it go somewhere, at least to /dev/null")
+        try:
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+        except OSError as error:
+            raise SystemExit(stdout_failed(error)) from None
+        return done
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("identity-log-shipper"), prog_name="shipper")
 def main() -> None:
     """Ships a tenant's identity logs to where people look at them, with nothing lost.

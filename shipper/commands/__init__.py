@@ -1,6 +1,7 @@
 """The commands, a module for each family, and what they share. Nothing heavy is loaded before it is used."""
 
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -22,6 +23,7 @@ config_option = click.option(
     type=click.Path(path_type=Path),
     help="The configuration [else $SHIPPER_CONFIG, else /etc/shipper/config.toml].",
 )
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 yes_option = click.option("--yes", is_flag=True, help="Do it.")
 
 
@@ -30,6 +32,20 @@ def fail(status: int, *lines: str) -> NoReturn:
     for line in lines:
         click.echo(f"shipper: {line}", err=True)
     raise SystemExit(status)
+
+
+def stdout_failed(error: OSError) -> int:
+    """The exit status for output that nobody takes any more, after a line that says so unless whoever read it has gone.
+
+    Raises the error itself where it is about something else.
+    """
+    if not isinstance(error, BrokenPipeError):
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise error
+        click.echo(f"shipper: stdout: {error.strerror}", err=True)
+    # What is left of it must not fail once more at the end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return IO_FAILED
 
 
 def settings_of(config_file: Path | None, *, say: bool = True) -> "Settings":
@@ -78,14 +94,14 @@ def run_async(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
 
     async def to_the_end() -> None:
         try:
-            status = await work()
+            try:
+                status = await work()
+                sys.stdout.flush()
+            except OSError as error:
+                status = stdout_failed(error)
         except JournalError as error:
             click.echo(f"shipper: {error}", err=True)
             status = _status_of(error)
-        except BrokenPipeError:
-            # Whoever read our output has gone; what is left of it must not fail once more at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            status = IO_FAILED
         except Exception as error:  # noqa: BLE001  the last line of defence: type and place, never a message
             click.echo(f"shipper: a bug: {place_of(error)}", err=True)
             status = BUG

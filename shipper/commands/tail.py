@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from shipper.commands import config_option, fail, run_async, settings_of, sources_of
+from shipper.commands import config_option, fail, run_async, settings_of, sources_of, stdout_failed
 from shipper.commands.times import seconds_of
 from shipper.exit_status import OK, USAGE
 
@@ -121,6 +121,12 @@ async def _follow(sources: "Mapping[str, SourceConfig]", start: str, printer: "P
                 asyncio.get_running_loop().add_reader(STDOUT, leave, OK)
     except* BrokenPipeError:
         status = OK
+    except* OSError as lost:
+        # A tenant that can't be reached is trouble, and waited out: this is what is written to.
+        first = lost.exceptions[0]
+        if not isinstance(first, OSError):
+            raise
+        status = stdout_failed(first)
     return status
 
 

@@ -135,6 +135,21 @@ def test_get_asks_the_only_source_and_looks_whether_a_terminal_shows_it(tmp_path
         os.close(theirs)
 
 
+@pytest.mark.parametrize("words", [["get", ID], ["types"], ["tail", "--since", "earliest"]], ids=lambda words: words[0])
+def test_output_that_can_not_be_written_is_one_line(tmp_path: Path, words: list[str]) -> None:
+    with TenantThread(Tenant(events=[RAW], **CLIENT)) as running:
+        daemon = Daemon(tmp_path, running.url, "")
+        environment = {**environ(), "SHIPPER_CONFIG": str(daemon.config)}
+        for shell, said in (
+            ('exec "$@" > /dev/full', "shipper: stdout: No space left on device"),
+            ('exec "$@" >&-', "shipper: stdout is closed: let it go somewhere, at least to /dev/null"),
+        ):
+            command = ["bash", "-c", shell, "bash", sys.executable, "-m", "shipper", *words]
+            done = subprocess.run(command, capture_output=True, env=environment, timeout=30, text=True)
+            assert (done.returncode, done.stderr.splitlines()[-1]) == (74, said)
+            assert "Traceback" not in done.stderr
+
+
 def test_which_source_is_meant_must_be_clear(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, NOBODY, "")
     second = '[sources.other]\ntype = "auth0"\ndomain = "other.us.auth0.com"\ntoken = "x"\n'
