@@ -8,9 +8,12 @@ function drawLanes(status) {
   const scale = Math.max(1000, ...status.lanes.map((lane) => lane.lag_events));
   const types = new Map(status.sinks.map((sink) => [sink.sink, sink.type]));
   const foldable = all.length > FOLD_ABOVE;
-  keep(document.getElementById("lanes-table"), all, ({ source }) => source.source, makeSource, (body, { source, lanes }) => {
-    const well = ![source, ...lanes].some(inTrouble);
-    const folded = foldable && !(unfolded.get(source.source) ?? !well);
+  const troubled = all.filter(({ source, lanes }) => [source, ...lanes].some(inTrouble));
+  // Those in trouble show all they have, unless that would be everyone: a sink that is down has a lane in each.
+  const open = troubled.length > FOLD_ABOVE ? [] : troubled;
+  keep(document.getElementById("lanes-table"), all, ({ source }) => source.source, makeSource, (body, one) => {
+    const { source, lanes } = one;
+    const folded = foldable && !(unfolded.get(source.source) ?? open.includes(one));
     const rows = folded || !lanes.length ? [{ key: "all", lanes }] : lanes.map((lane) => ({ key: `to ${lane.sink}`, lanes: [lane] }));
     const focused = body.contains(document.activeElement) ? document.activeElement : null;
     const cell = body.cell;
@@ -50,7 +53,8 @@ function drawSource(cell, source, lanes, status, { foldable, folded }) {
   write(part(cell, "name"), source.source);
   write(part(cell, "tenant"), source.tenant);
   drawState(part(cell, "state"), cell.querySelector(".flow"), [source]);
-  write(part(cell, "pace"), `${rate(pace(curve(past.sources, source.source, "events", status.at, source.events)))}, ${span(source.lag_seconds)} behind`);
+  const read = rate(pace(curve(past.sources, source.source, "events", status.at, source.events)));
+  write(part(cell, "pace"), source.lag_seconds === null ? "nothing read yet" : `${read}, ${span(source.lag_seconds)} behind`);
   const gaps = source.retention_gaps ? `, ${counted(source.retention_gaps, "gap", "gaps")}` : "";
   write(part(cell, "left"), source.retention_headroom_seconds === null ? "" : `${left(source.retention_headroom_seconds)} of ${span(source.retention_seconds)} left${gaps}`);
 }
@@ -74,7 +78,7 @@ function drawRow(row, lanes, status, scale, types) {
   const seconds = lanes.map((lane) => lane.lag_seconds).filter((secs) => secs !== null);
   part(row, "bar").style.width = `${waiting ? Math.max(2, (100 * Math.min(waiting, scale)) / scale) : 0}%`;
   write(part(row, "waiting"), waiting ? count(waiting) : "none");
-  write(part(row, "sink"), lanes.length === 1 ? lanes[0].sink : counted(lanes.length, "sink", "sinks"));
+  write(part(row, "sink"), lanes.length === 1 ? lanes[0].sink : lanes.length ? counted(lanes.length, "sink", "sinks") : "no sink");
   write(part(row, "type"), lanes.length === 1 ? types.get(lanes[0].sink) ?? "" : "");
   drawState(part(row, "state"), row.querySelector(".flow"), lanes);
   const dead = total(lanes, "dead_letters");
@@ -98,7 +102,9 @@ function catchingUp(lanes, waiting, seconds, status) {
 function drawState(node, flow, parts) {
   const state = parts.length ? worst(parts.map((one) => one.state)) : "disabled";
   const there = parts.filter((one) => one.state === state);
-  const words = [parts.length > 1 && there.length < parts.length ? `${there.length} ${state}` : state];
+  show(node, parts.length > 0);
+  const names = there.length < parts.length ? `${there.length < 3 ? listed(there.map((one) => one.sink)) : there.length} ` : "";
+  const words = [`${names}${state}`];
   const reasons = [...new Set(there.map((one) => one.reason).filter(Boolean))];
   if (reasons.length) words.push(reasons.join(", "));
   attribute(node, "data-level", state);

@@ -12,14 +12,13 @@ async function ask() {
   clearTimeout(timer);
   try {
     const answer = await fetch(`api/status?after=${newest()}`, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
-    if (!answer.ok) throw new Error(`It answers with HTTP ${answer.status}.`);
+    if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     const status = await answer.json();
     if (seen.status && seen.status.version !== status.version) location.reload();
     remember(status.history);
     Object.assign(seen, { status, since: performance.now(), failure: "" });
   } catch (error) {
-    const told = error instanceof Error && error.message.startsWith("It answers");
-    seen.failure = told ? error.message : "There is no answer.";
+    seen.failure = error instanceof Error && error.message.startsWith("HTTP ") ? error.message : "no answer";
   }
   draw();
   timer = setTimeout(ask, document.hidden ? ASK_HIDDEN_MS : ASK_MS);
@@ -55,14 +54,16 @@ function drawVerdict({ level, headline: first, subline: second }) {
 }
 
 function drawGone() {
-  const from = seen.status ? `What stands below is from ${clock(seen.status.at)} UTC. ` : "";
-  const silent = `${seen.failure} ${from}Look at the service and at the last lines of its log.`;
-  drawVerdict({ level: "gone", headline: "The daemon does not answer", subline: silent });
+  const from = seen.status ? ` What stands below is from ${clock(seen.status.at)} UTC.` : "";
+  const [first, second] = seen.failure === "no answer"
+    ? ["The daemon does not answer", "Look at the service, and at the last lines of its log."]
+    : ["No status comes", `The answer is ${seen.failure}: a proxy's login that has run out? Has admin.status_page changed?`];
+  drawVerdict({ level: "gone", headline: first, subline: `${second}${from}` });
 }
 
 function drawClock() {
   const silence = Math.round((performance.now() - seen.since) / 1000);
-  const text = seen.failure ? `no answer for ${silence < 120 ? `${silence} s` : span(silence)}` : seen.status ? `${clock(seen.status.at)} UTC` : "";
+  const text = seen.failure ? `no status for ${silence < 120 ? `${silence} s` : span(silence)}` : seen.status ? `${clock(seen.status.at)} UTC` : "";
   write(document.getElementById("clock"), text);
 }
 
@@ -71,9 +72,9 @@ function drawCards(found) {
   keep(document.getElementById("cards"), found, (problem) => problem.key, makeCard, (card, problem) => {
     attribute(card, "data-level", problem.level);
     attribute(card.querySelector("use"), "href", `#${problem.level}`);
-    write(part(card, "word"), [problem.word, problem.reason, problem.secs === null ? "" : span(problem.secs)].filter(Boolean).join(" · "));
+    write(part(card, "word"), [problem.word, problem.reason, problem.secs === null ? "" : lasting(problem.secs, seen.status.at)].filter(Boolean).join(" · "));
     write(part(card, "name"), problem.name);
-    attribute(part(card, "name"), "href", `#source-${problem.target}`);
+    if (problem.target !== null) attribute(part(card, "name"), "href", `#source-${problem.target}`);
     write(part(card, "where"), problem.where);
     write(part(card, "todo"), problem.todo);
     const [note, ...others] = problem.notes.filter(Boolean);
@@ -106,11 +107,12 @@ function tiles(status) {
   const rates = (map, items, key, name) => items.map((item) => pace(curve(map, key(item), name, status.at, item[name]))).filter((value) => value !== null);
   const read = rates(past.sources, sources, (source) => source.source, "events");
   const delivered = rates(past.lanes, lanes, laneKey, "delivered");
+  const to = new Set(lanes.map((lane) => lane.sink)).size;
   const known = sources.filter((source) => source.retention_headroom_seconds !== null);
   const least = known.reduce((one, other) => (one && one.retention_headroom_seconds <= other.retention_headroom_seconds ? one : other), null);
   return [
     ["Read", read.length ? rate(read.reduce(sum)) : "–", `${count(total(sources, "events"))} in all`],
-    ["Delivered", delivered.length ? rate(delivered.reduce(sum)) : "–", `${count(total(status.lanes, "delivered"))} in all`],
+    ["Delivered", delivered.length ? rate(delivered.reduce(sum)) : "–", `${to > 1 ? `to ${to} sinks, ` : ""}${count(total(status.lanes, "delivered"))} in all`],
     ["Waiting", count(waitingEvents(status.lanes)), secs.length ? `slowest lane ${span(Math.max(...secs))} behind` : ""],
     ["Journal", share(journal.bytes, journal.max_bytes), journal.full ? "full: reading is paused" : `${bytes(journal.bytes)} of ${bytes(journal.max_bytes)}`, journal.bytes / journal.max_bytes],
     ["Retention left", least ? left(least.retention_headroom_seconds) : "–", least ? `${sources.length > 1 ? `${least.source}, of ` : "of "}${span(least.retention_seconds)}` : "",

@@ -17,6 +17,10 @@ function waitingEvents(lanes) {
   return groups(lanes, (lane) => lane.source).reduce((sum, group) => sum + Math.max(...group.map((lane) => lane.lag_events)), 0);
 }
 
+function waiting(events, none = "nothing") {
+  return events ? counted(events, "event waits", "events wait") : `${none} waits`;
+}
+
 function total(lanes, name) {
   return lanes.reduce((sum, lane) => sum + lane[name], 0);
 }
@@ -46,6 +50,8 @@ function problems(status) {
     ...groups(lanes.filter((lane) => lane.dead_letters > 0), (lane) => lane.sink).map(deadLetters),
     ...groups(lanes.filter((lane) => lane.state === "disabled" && lane.lag_events > 0), (lane) => lane.sink).map(leftBehind),
     ...status.sources.filter((source) => source.last_retention_gap && source.last_retention_gap.until > status.at - RECENT_GAP_MS).map(gap),
+    ...status.sources.filter((source) => source.state === "running" && !lanes.some((lane) => lane.source === source.source && lane.state !== "disabled")).map(unread),
+    ...(status.reload_refused ? [refused()] : []),
   ];
   return found.sort((one, other) => LEVELS.indexOf(one.level) - LEVELS.indexOf(other.level));
 }
@@ -56,6 +62,7 @@ function sourceTrouble(source) {
   if (headroomSecs !== null) facts.unshift(headroomSecs > 0 ? `in ${span(headroomSecs)} the tenant begins to delete what was not read` : "the tenant may be deleting what was not read");
   return {
     key: `source ${source.source}`, phrase: PHRASES[source.state], level: isShort(source) ? "held" : source.state, word: source.state, name: source.source, kind: "source",
+    overdue: (source.lag_seconds ?? source.for_seconds) > BEHIND_SECS,
     reason: source.reason, secs: source.for_seconds, where: source.tenant, facts, notes: [source.note], todo: source.do,
     command: source.state === "paused" ? "" : `shipper retry ${source.source}`, target: source.source,
   };
@@ -68,10 +75,10 @@ function sinkTrouble(group, lanes) {
   const names = group.map((lane) => lane.source);
   return {
     key: `sink ${first.sink} ${first.state} ${first.reason}`, phrase: PHRASES[first.state], level: first.state, word: first.state, name: first.sink, kind: "sink",
-    reason: first.reason, secs: longest,
+    reason: first.reason, secs: longest, overdue: group.some((lane) => lane.lag_events > 0 && lane.lag_seconds > BEHIND_SECS),
     where: all === 1 ? `from ${names[0]}` : `${group.length < all ? `${group.length} of ${all}` : all === 2 ? "both" : `all ${all}`} lanes: ${listed(names)}`,
     facts: [
-      `${counted(total(group, "lag_events"), "event waits", "events wait")} in the journal`,
+      `${waiting(total(group, "lag_events"))} in the journal`,
       counted(total(group, "failures"), "failed write", "failed writes"),
     ],
     notes: [...new Set(group.map((lane) => lane.note))], todo: first.do, command: `shipper retry ${first.sink}`, target: first.source,
@@ -141,15 +148,35 @@ function gap(source) {
   };
 }
 
+function unread(source) {
+  return {
+    key: `unread ${source.source}`, level: "notice", word: "no sink", name: source.source, kind: "source", reason: "", secs: null,
+    where: source.tenant, facts: [], notes: [],
+    todo: "No sink that is in use takes what is read here. Name it in a sink's from_sources, or disable it.",
+    command: "", target: source.source,
+  };
+}
+
+function refused() {
+  return {
+    key: "reload", level: "notice", word: "reload refused", name: "Configuration", kind: "file", reason: "", secs: null,
+    where: "what runs is what it said before", facts: [], notes: [],
+    todo: "The file is not in force, and the next start would stumble over it. The log names what is wrong; mend it, then reload.",
+    command: "shipper check --offline", target: null,
+  };
+}
+
 // The one sentence, and the one below it.
 function verdict(status, found) {
   const lanes = status.lanes.filter((lane) => lane.state !== "disabled");
-  const level = worst([...found.map((problem) => problem.level), lanes.length ? "running" : "disabled"]);
-  return { level, headline: headline(level, lanes, found), subline: subline(level, lanes, found) };
+  if (!lanes.length) return { level: "disabled", headline: "Nothing is delivered", subline: "No lane is in use: no enabled sink takes from an enabled source." };
+  const known = lanes.some((lane) => lane.lag_seconds !== null);
+  if (!known && !found.length) return { level: "notice", headline: "Nothing was read yet", subline: "It has started, and waits for the tenants' first answers." };
+  const level = worst([...found.map((problem) => problem.level), "running"]);
+  return { level, headline: headline(level, found), subline: subline(level, status.sources, lanes, found) };
 }
 
-function headline(level, lanes, found) {
-  if (level === "disabled") return "Nothing runs";
+function headline(level, found) {
   if (level === "running") return "Everything runs";
   if (level === "notice") return `Everything runs; ${found.length === 1 ? "one thing wants" : `${found.length} things want`} a look`;
   const { phrase } = found[0];
@@ -167,15 +194,19 @@ function named(some) {
   return [listed(parts.filter(Boolean)), true];
 }
 
-function subline(level, lanes, found) {
-  if (level === "disabled") return "The journal knows no lane that is in use.";
+function subline(level, sources, lanes, found) {
   const known = lanes.map((lane) => lane.lag_seconds).filter((secs) => secs !== null);
   const running = lanes.filter((lane) => lane.state === "running");
   const most = known.length ? `, at most ${span(Math.max(...known))} behind` : "";
   if (!found.some(({ level: one }) => one !== "notice")) return known.length ? `${counted(lanes.length, "lane delivers", "lanes deliver")}${most}.` : "Nothing was read yet.";
-  const waiting = `${counted(waitingEvents(lanes), "event waits", "events wait")} in the journal.`;
+  const stopped = level === "paused" ? [] : sources.filter(inTrouble).map((source) => source.source);
   const rest = !running.length ? "No lane delivers." : running.length === lanes.length ? "All lanes deliver." : `${count(running.length)} of ${counted(lanes.length, "lane", "lanes")} go on.`;
-  const first = { held: "Someone has to act.", paused: "Reading stands still until there is room.", waiting: "Nobody has to act yet." }[level];
+  const overdue = found.some((problem) => problem.level === level && problem.overdue);
+  const first = {
+    held: "Someone has to act.", paused: "Reading stands still until there is room.",
+    waiting: overdue ? "It has lasted for more than 15 minutes: someone should look." : "Nobody has to act yet.",
+  }[level];
+  const source = stopped.length ? ` Nothing new comes from ${listed(stopped, 3)}.` : "";
   const more = level === "held" && found.some((problem) => problem.word === "waiting") ? " Others wait and try again by themselves." : "";
-  return `${first} ${rest}${more} ${waiting}`;
+  return `${first}${source} ${rest}${more} ${waiting(waitingEvents(lanes), "Nothing")} in the journal.`;
 }

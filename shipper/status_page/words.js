@@ -21,6 +21,12 @@ function span(secs) {
   return secs >= 10 ? `${Math.round(secs)} s` : `${Math.round(secs * 10) / 10} s`;
 }
 
+// For how long, and since when: what was changed at that time is the first question.
+function lasting(secs, at) {
+  const began = at - 1000 * secs;
+  return `${span(secs)}, since ${secs < 86400 ? clock(began, false) : moment(began)}`;
+}
+
 function left(secs) {
   return secs > 0 ? span(secs) : "none";
 }

@@ -7,7 +7,20 @@ from typing import Any
 
 import pytest
 from daemon_case import SECRETS, SUCCESS, Daemon, TenantThread
-from page_case import AT, HELD_BY_AUTH, Watched, chromium, everything_wrong, fine, lane, many, newest, one_down, source
+from page_case import (
+    AT,
+    HELD_BY_AUTH,
+    Watched,
+    chromium,
+    everything_wrong,
+    fine,
+    lane,
+    many,
+    newest,
+    one_down,
+    part,
+    source,
+)
 from page_case import status as answer
 from playwright.sync_api import Browser, Page
 from tool_case import tool
@@ -78,7 +91,7 @@ def test_a_sink_is_down_is_mended_the_daemon_is_gone_and_comes_back(tmp_path: Pa
 
         daemon.kill()
         watched.headline("The daemon does not answer")
-        page.wait_for_function("/^no answer for [1-9]/.test(document.getElementById('clock').textContent)")
+        page.wait_for_function("/^no status for [1-9]/.test(document.getElementById('clock').textContent)")
         assert "UTC" in watched.text("#subline")
         said = [line for line in watched.said if "ERR_CONNECTION_REFUSED" not in line]
         daemon.start()
@@ -100,7 +113,7 @@ def test_lanes_of_one_sink_with_one_reason_are_one_thing_to_do(look: Any) -> Non
     first, second = watched.page.locator(".card").all_inner_texts()
     assert "both lanes: acme and beta" in first
     assert HELD_BY_AUTH["note"] in first
-    assert "12 min" in first
+    assert "held · auth · 12 min, since 10:54" in first
     assert "14 dead letters" in second
     assert "shipper dead list --sink observability" in second
 
@@ -128,6 +141,34 @@ def test_the_headline_says_what_matters(look: Any) -> None:
     watched.headline("Everything runs; one thing wants a look")
     watched.ask(answer([source("acme")], [lane("acme", "siem", lag_events=60_000, lag_seconds=1_400.0)]))
     watched.headline("siem is behind")
+
+
+def test_nobody_is_reassured_who_was_woken_by_an_alert(look: Any) -> None:
+    trouble = part("unreachable", note="no connection", secs=300.0)
+    watched = look(answer([source("acme", trouble, lag_seconds=300.0)], [lane("acme", "siem")]))
+    watched.headline("acme waits and tries again")
+    rest = "Nothing new comes from acme. All lanes deliver. Nothing waits in the journal."
+    assert watched.text("#subline") == f"Nobody has to act yet. {rest}"
+    watched.ask(answer([source("acme", trouble, lag_seconds=901.0)], [lane("acme", "siem")]))
+    watched.page.get_by_text(f"It has lasted for more than 15 minutes: someone should look. {rest}").wait_for()
+    watched.ask(answer([source("acme")], [lane("acme", "siem", trouble, lag_events=7, lag_seconds=901.0)]))
+    watched.headline("siem waits and tries again")
+    assert "someone should look. No lane delivers. 7 events wait in the journal." in watched.text("#subline")
+
+
+def test_what_is_not_in_force_reaches_nobody_or_has_not_begun_is_told(look: Any) -> None:
+    watched = look(fine() | {"reload_refused": True})
+    watched.headline("Everything runs; one thing wants a look")
+    assert "Configuration reload refused" in watched.text(".card")
+    assert watched.page.locator(".card a[href]").count() == 0
+    watched.ask(answer([source("acme"), source("beta")], [lane("acme", "siem")]))
+    watched.page.get_by_text("No sink that is in use takes what is read here.").wait_for()
+    assert watched.text("#source-beta .sink") == "no sink"
+    watched.ask(answer([source("acme")], []))
+    watched.headline("Nothing is delivered")
+    watched.ask(answer([source("acme", lag_seconds=None)], [lane("acme", "siem", lag_seconds=None)], samples=0))
+    watched.headline("Nothing was read yet")
+    assert "nothing read yet" in watched.text("#source-acme")
 
 
 def test_a_backlog_that_shrinks_has_an_end(look: Any) -> None:
@@ -169,7 +210,7 @@ def test_what_came_in_is_told_by_outcome_and_category_the_most_failures_first(lo
 def test_an_answer_that_is_no_status_is_told_and_its_figures_stay(look: Any) -> None:
     watched = look(fine())
     watched.ask(status=403)
-    watched.headline("The daemon does not answer")
+    watched.headline("No status comes")
     assert "HTTP 403" in watched.text("#subline")
     assert "acme" in watched.text("#lanes")
 
@@ -219,6 +260,17 @@ def test_of_many_sources_those_in_trouble_are_unfolded(look: Any) -> None:
     unfolded = page.locator("button[aria-expanded=true]").all_inner_texts()
     assert unfolded == ["tenant_08"]
     assert page.locator("#source-tenant_08 tr").count() == 3
+
+
+def test_where_all_of_many_sources_are_in_trouble_they_stay_folded_and_name_it(look: Any) -> None:
+    answers = many()
+    for one in answers["lanes"]:
+        if one["sink"] == "siem":
+            one.update(HELD_BY_AUTH)
+    watched = look(answers)
+    assert watched.page.locator("button[aria-expanded=true]").count() == 0
+    assert watched.text("#source-tenant_31 .sink .state") == "siem held · auth"
+    assert "all 50 lanes" in watched.text(".card")
 
 
 def test_only_a_change_of_state_is_read_out(look: Any) -> None:
