@@ -1,6 +1,7 @@
 """The dashboard of deploy/grafana, taken apart."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ def queries() -> list[str]:
     return sorted({target["expr"] for panel in PANELS for target in panel["targets"]})
 
 
-def filled_in(expression: str) -> str:
-    """The expression as Grafana sends it with all of each variable chosen."""
+def filled_in(expression: str, instance: str = "") -> str:
+    """The expression as Grafana sends it with all of each variable chosen.
+
+    instance: the one that `shipper_build_info` names, or none before that was asked for.
+    """
     for name, value in {
         "$__rate_interval": "10s",
-        "$job": ".*",
-        "$instance": ".*",
+        "$job": "(shipper)",
+        "$instance": f"({re.escape(instance)})".replace("\\", "\\\\") if instance else ".*",
         "$source": ".*",
         "$sink": ".*",
     }.items():

@@ -67,11 +67,12 @@ class Prometheus:
         config["rule_files"] = [str(file) for file in files]
         (job,) = config["scrape_configs"]
         job["scrape_interval"] = EVERY
-        job["static_configs"] = [{"targets": [target]}]
-        (place / "prometheus.yml").write_text(yaml.safe_dump(config))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
+        # Beside the daemon another program, itself, as in a job for all pods.
+        job["static_configs"] = [{"targets": [target, f"127.0.0.1:{port}"]}]
+        (place / "prometheus.yml").write_text(yaml.safe_dump(config))
         log = place / "prometheus.log"
         with log.open("wb") as stream:
             process = subprocess.Popen(

@@ -64,7 +64,21 @@ def test_its_variables_are_the_data_source_and_four_labels_of_which_several_can_
     assert [variable["name"] for variable in others] == ["job", "instance", "source", "sink"]
     for variable in others:
         assert variable["datasource"] == OURS
-        assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".*")
+        assert (variable["multi"], variable["includeAll"]) == (True, True)
+        # `up` and `process_…` are every program's: all of ours must not mean all that Prometheus knows.
+        assert variable.get("allValue") == (None if variable["name"] in ("job", "instance") else ".*")
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_a_panel_without_data_says_what_that_means(panel: dict[str, Any]) -> None:
+    defaults = panel["fieldConfig"]["defaults"]
+    if panel["type"] == "stat":
+        # What nobody knows is not shown in the colour of what is well.
+        [unknown] = [one["options"] for one in defaults["mappings"] if one["type"] == "special"]
+        assert (unknown["match"], unknown["result"]["text"]) == ("null+nan", defaults["noValue"])
+        assert unknown["result"]["color"].startswith("#")
+    # A healthy daemon has no series there.
+    assert "noValue" in defaults or not any("> 0" in target["expr"] for target in panel["targets"])
 
 
 def test_no_metric_is_forgotten() -> None:

@@ -76,7 +76,8 @@ def test_promtool_finds_nothing_wrong_with_what_is_served(observed: Observed) ->
 
 
 def test_every_query_of_the_dashboard_gets_data(observed: Observed) -> None:
-    waiting = {query: filled_in(query) for query in queries()}
+    ours = observed.daemon.address.removeprefix("http://").rstrip("/")
+    waiting = {query: filled_in(query, ours) for query in queries()}
 
     def all_have_data() -> bool:
         for query, expression in list(waiting.items()):
@@ -85,6 +86,13 @@ def test_every_query_of_the_dashboard_gets_data(observed: Observed) -> None:
         return not waiting
 
     until(all_have_data, lambda: f"these get nothing: {sorted(waiting)}")
+    of_all = {
+        series["metric"]["instance"]
+        for query in queries()
+        for series in observed.prometheus.query(filled_in(query, ours))
+        if "instance" in series["metric"]
+    }
+    assert of_all == {ours}
 
 
 def test_every_variable_of_the_dashboard_has_its_values(observed: Observed) -> None:
