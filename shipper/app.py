@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -36,6 +36,7 @@ from shipper.sink import Fatal
 from shipper.started import RELOAD, START, changed_parts, line_of
 from shipper.wanted import needs_restart, wanted
 
+Result = TypeVar("Result")
 CLOSE_SECS = 3.0
 """What the journal gets to close; it is whole without that, too."""
 
@@ -73,6 +74,7 @@ class App:
         self._log = structlog.get_logger()
         self._metrics = Metrics()
         self._stop, self._reload_asked = asyncio.Event(), asyncio.Event()
+        self._asking: list[asyncio.Future[list[str]]] = []
 
     async def run(self) -> int:
         """From an open journal to a closed one. Returns the exit status; raises the journal's errors of the start."""
@@ -89,7 +91,7 @@ class App:
         self._metrics.registry.register(SceneCollector(self._scene))
         self._metrics.registry.register(ExpiryCollector(lambda: self._settings))
         self._crew = Crew(self._journal, self._scene, self._metrics, self._log, once=self._once)
-        desk = Desk(self._journal, self._crew)
+        desk = Desk(self._journal, self._crew, reload=self._reload_and_tell)
         self._admin = Admin(self._journal, self._scene, self._history, self._metrics.registry, desk)
         self._listen_to_stops()
         try:
@@ -177,10 +179,14 @@ class App:
             await self._unless_stopped(self._reload_asked.wait())
             if self._reload_asked.is_set():
                 self._reload_asked.clear()
-                await self._unless_stopped(self._reload(group))
+                asking, self._asking = self._asking, []
+                problems = await self._unless_stopped(self._reload(group))
+                for one in asking:
+                    if not one.done():  # whoever asked may have gone
+                        one.set_result(["the daemon ends"] if problems is None else problems)
 
-    async def _unless_stopped(self, work: Coroutine[Any, Any, Any]) -> None:
-        """To its end, or until the daemon shall stop."""
+    async def _unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result | None:
+        """To its end, or until the daemon shall stop: None."""
         stopped, working = asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(work)
         try:
             await asyncio.wait([stopped, working], return_when=asyncio.FIRST_COMPLETED)
@@ -188,8 +194,7 @@ class App:
             stopped.cancel()
             working.cancel()
             await asyncio.wait([working])
-        if not working.cancelled():
-            working.result()
+        return None if working.cancelled() else working.result()
 
     def _broke_down(self, group: BaseExceptionGroup[Any], status: int) -> int:
         self._notify.stopping(CLOSE_SECS)
@@ -220,30 +225,36 @@ class App:
 
     # -- reloading -----------------------------------------------------------------------------------------------------
 
-    async def _reload(self, group: asyncio.TaskGroup) -> None:
+    async def _reload(self, group: asyncio.TaskGroup) -> list[str]:
         """The configuration as it is now: all of it, or, where anything is wrong with it, nothing.
 
-        Raises JournalError where the journal fails, in which case the daemon ends.
+        Returns what is wrong. Raises JournalError where the journal fails, in which case the daemon ends.
         """
         self._notify.reloading()
+        problems = await self._changed(group)
+        if problems:
+            self._refuse(problems)
+        self._notify.ready(self._scene.line())
+        return problems
+
+    async def _changed(self, group: asyncio.TaskGroup) -> list[str]:
         try:
             settings = self._loaded()
             prepared = await self._prepared(RELOAD, settings, careful=True)
         except ConfigError as error:
-            self._refuse(error.lines)
+            return error.lines
         except JournalError as error:
-            self._refuse([str(error)])
+            return [str(error)]
         except Exception as error:  # noqa: BLE001  a stranger's sink may fail in any way while it is opened
-            self._refuse([place_of(error)])
-        else:
-            await self._crew.become(prepared, group, settings.shutdown_secs)
-            self._settings = settings
-            logs.configure(settings.log.level, settings.log.format)
-            self._crew.retry()
-            self._scene.refused = False
-            self._metrics.reloaded("applied")
-            self._log.info("reloaded", config=str(settings.file), **prepared.change.told)
-        self._notify.ready(self._scene.line())
+            return [place_of(error)]
+        await self._crew.become(prepared, group, settings.shutdown_secs)
+        self._settings = settings
+        logs.configure(settings.log.level, settings.log.format)
+        self._crew.retry()
+        self._scene.refused = False
+        self._metrics.reloaded("applied")
+        self._log.info("reloaded", config=str(settings.file), **prepared.change.told)
+        return []
 
     def _loaded(self) -> Settings:
         """Raises ConfigError, also for what only a restart can change."""
@@ -275,6 +286,15 @@ class App:
             self._log.warning("SIGHUP is ignored, since this run ends by itself")
         else:
             self._reload_asked.set()
+
+    async def _reload_and_tell(self) -> list[str]:
+        """For an operator, who waits for what is wrong with the configuration; nothing where it is in force."""
+        if self._once or self._stop.is_set():
+            return ["this run ends by itself"]
+        outcome: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        self._asking.append(outcome)
+        self._reload_asked.set()
+        return await outcome
 
     def _listen_to_stops(self) -> None:
         loop = asyncio.get_running_loop()

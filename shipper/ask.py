@@ -70,9 +70,10 @@ def listens(path: Path) -> bool:
     return True
 
 
-def asked(path: Path, what: str, question: Mapping[str, Any]) -> Any:
+def asked(path: Path, what: str, question: Mapping[str, Any], *, within_secs: float = ANSWER_WITHIN_SECS) -> Any:
     """The daemon's answer. Raises UnknownNameError with its words where it refuses, or gives none."""
     connection = UnixConnection(path)
+    connection.timeout = within_secs
     try:
         connection.request("POST", f"/api/op/{what}", json.dumps(question), {"Content-Type": "application/json"})
         answer = connection.getresponse()

@@ -19,6 +19,7 @@ from shipper.commands.export import export
 from shipper.commands.get import get
 from shipper.commands.places import checkpoint, forget, rename
 from shipper.commands.recover import recover
+from shipper.commands.reload import reload
 from shipper.commands.replay import replay
 from shipper.commands.status import retry, status
 from shipper.commands.tail import tail
@@ -184,6 +185,7 @@ for command in (
     backup,
     types,
     get,
+    reload,
     tail,
 ):
     main.add_command(command)

@@ -37,10 +37,21 @@ class Operated(Protocol):
 
 
 class Desk:
-    """Answers. daemon: None where none runs. hold_secs: how long the file stands still for a copy."""
+    """Answers. daemon, reload: None where none runs. hold_secs: how long the file stands still for a copy.
 
-    def __init__(self, journal: SqliteJournal, daemon: Operated | None = None, *, hold_secs: float = HOLD_SECS) -> None:
+    reload: has the configuration read again, and says what is wrong with it: nothing, where it is in force then.
+    """
+
+    def __init__(
+        self,
+        journal: SqliteJournal,
+        daemon: Operated | None = None,
+        *,
+        reload: Callable[[], Awaitable[list[str]]] | None = None,
+        hold_secs: float = HOLD_SECS,
+    ) -> None:
         self._journal, self._daemon, self._hold_secs = journal, daemon, hold_secs
+        self._reload_daemon = reload
         self._holds: dict[str, asyncio.TimerHandle] = {}
         self._holding = asyncio.Lock()
         self._answers: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
@@ -59,6 +70,7 @@ class Desk:
             "forget": self._forget,
             "gaps": self._gaps,
             "ledger": self._ledger,
+            "reload": self._reload,
             "rename": self._rename,
             "replayed": self._replayed,
             "retry": self._retry,
@@ -192,6 +204,11 @@ class Desk:
         if woken and accepted:
             await self._journal.audit(question["who"], f"retry {name or 'all'}: {accepted} refused events may be dead")
         return {"woken": woken}
+
+    async def _reload(self, _question: Mapping[str, Any]) -> dict[str, list[str]]:
+        if self._reload_daemon is None:
+            raise UnknownNameError("operator", "no daemon is running")
+        return {"problems": await self._reload_daemon()}
 
     # -- what was, and what is -----------------------------------------------------------------------------------------
 

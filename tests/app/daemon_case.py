@@ -177,11 +177,10 @@ def environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("SHIPPER_")}
 
 
-def command(*words: str) -> "subprocess.CompletedProcess[str]":
+def command(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """One command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "shipper", *words], capture_output=True, text=True, env=environ(), timeout=WITHIN_SECS
-    )
+    typed = [sys.executable, "-m", "shipper", *words]
+    return subprocess.run(typed, capture_output=True, text=True, env={**environ(), **environment}, timeout=WITHIN_SECS)
 
 
 T = TypeVar("T", bound=Served)

@@ -9,6 +9,7 @@ import pytest
 from tls_case import ask, make_certificates, serving, site
 from tool_case import run, tool
 
+from shipper.cli import main
 from shipper.config import load
 from shipper.exit_status import WRONG_CONFIG
 from shipper.http import proxy_for
@@ -44,6 +45,8 @@ def test_the_unit_and_the_program_mean_the_same(tmp_path: Path) -> None:
     assert settings_in("shipper.service", "RestartPreventExitStatus") == [str(WRONG_CONFIG)]
     assert settings_in("shipper.service", "ExecStart") == [f"{PROGRAM} run --config /etc/shipper/config.toml"]
     assert settings_in("shipper.service", "ExecStartPre") == []
+    assert settings_in("shipper.service", "ExecReload") == [f"{PROGRAM} reload"]
+    assert "reload" in main.commands
     (folder,) = settings_in("shipper.service", "LoadCredential")
     assert folder == f"secrets:{settings_in('shipper-secrets.path', 'PathChanged')[0]}"
     assert folder in (UNITS / "shipper-secrets.service").read_text()

@@ -4,12 +4,13 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_case import SECRETS, Hec, TenantThread, raw_of
+from daemon_case import SECRETS, Hec, TenantThread, command, raw_of
 from manager_case import Manager
 from reload_case import CLIENT, SIGHUP, Reloaded, Stream, hec, issued, tenant
 
@@ -197,6 +198,41 @@ def test_what_is_wrong_is_refused_whole_and_told(tmp_path: Path, scene: Scene) -
         assert daemon.stop() == 0
         assert daemon.records("stopped") == []
     assert not any(secret in "\n".join(daemon.log) for secret in SECRETS.values())
+
+
+def test_who_reloads_by_command_hears_what_is_wrong_and_when_it_is_in_force(tmp_path: Path, scene: Scene) -> None:
+    acme = scene.tenant(10)
+    siem, _ = scene.destination()
+    hanging, _ = scene.destination("hang")
+    run = tmp_path / "run"
+    run.mkdir()
+    with Manager(tmp_path / "notify") as manager:
+        daemon = Reloaded(tmp_path, sources__acme=tenant(acme.url), sinks__siem=hec(siem.url))
+        daemon.start(environment={"RUNTIME_DIRECTORY": str(run), "NOTIFY_SOCKET": manager.address})
+        daemon.until(lambda: siem.requests)
+        daemon.write(sinks__siem=hec(siem.url, index="other"), sinks__new=hec(hanging.url))
+        answer = daemon.command("reload")
+        assert (answer.returncode, answer.stdout) == (0, "reloaded\n")
+        assert list(daemon.lanes()) == ["acme new", "acme siem"]
+        # As the unit asks: a file that nobody can read gets to the daemon, too, which counts and tells it.
+        head, daemon.head = daemon.head, daemon.head + "[admin"
+        daemon.write()
+        assert daemon.command("reload").returncode == 78
+        assert daemon.reloads("refused") == 0
+        answer = command("reload", RUNTIME_DIRECTORY=str(run))
+        assert answer.returncode == 78
+        assert "reload refused, all goes on as before: line" in answer.stderr
+        assert daemon.reloads("refused") == 1
+        # The write in hand hangs, so this one does not come to its end before the stop.
+        daemon.head = head
+        daemon.until(lambda: hanging.requests)
+        daemon.write(sinks__new=hec(hanging.url, index="other"))
+        with ThreadPoolExecutor() as beside:
+            waiting = beside.submit(daemon.command, "reload")
+            daemon.until(lambda: len(manager.values("RELOADING")) == 3)
+            assert daemon.stop() == 0
+            assert waiting.result().returncode == 78
+        assert command("reload", RUNTIME_DIRECTORY=str(run)).returncode == 69
 
 
 def test_hangups_at_any_time_and_many_at_once_do_no_harm(tmp_path: Path, scene: Scene) -> None:
