@@ -5,16 +5,13 @@ It costs one hash an event, at the append: a page keeps its tally beside it, and
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from shipper.journal import outside
 from shipper.journal.database import Database
+from shipper.journal.stored_pages import StoredPages
 from shipper.tally import Tally, merged, sum_from_bytes, sum_to_bytes, tallies
-
-if TYPE_CHECKING:
-    from shipper.journal.stored_pages import StoredPages
 
 STORED, DELIVERED, DEAD, REQUEUED, FILTERED = "stored", "delivered", "dead", "requeued", "filtered"
 """Outcomes. requeued: dead letters that were delivered after all; they count among the dead ones, too."""
@@ -53,7 +50,7 @@ class Entry(msgspec.Struct, frozen=True):
 class Ledger:
     """Works on the store's connection, within its transactions."""
 
-    def __init__(self, db: Database, pages: "StoredPages") -> None:
+    def __init__(self, db: Database, pages: StoredPages) -> None:
         self._db = db
         self._pages = pages
 

@@ -47,11 +47,11 @@ class Chosen(msgspec.Struct, frozen=True):
         return self.source, self.sink, self.reason, (1 << 62) if self.before is None else self.before, ids, ids
 
 
-Lanes = dict[tuple[str, str], int]
+PerLane = dict[tuple[str, str], int]
 """How many, by source and sink."""
 
 
-def in_words(lanes: Lanes) -> str:
+def in_words(lanes: PerLane) -> str:
     """For the audit list."""
     each = ", ".join(f"{count} of {source} to {sink}" for (source, sink), count in lanes.items())
     return each or "none"
@@ -124,7 +124,7 @@ class Letters:
 
     # -- what an operator decides --------------------------------------------------------------------------------------
 
-    def requeue(self, chosen: Chosen) -> Lanes:
+    def requeue(self, chosen: Chosen) -> PerLane:
         """Puts those that rest into their lanes' queues, oldest first. Returns how many of which lane."""
         rows = self._db.rows("SELECT id, source, sink" + _CHOSEN + _REST_FOR_SOMEONE + " ORDER BY id", *chosen.values)
         numbers: dict[tuple[int, str], int] = {}
@@ -136,7 +136,7 @@ class Letters:
             self._db.execute("UPDATE lane SET queue_next = ? WHERE source = ? AND sink = ?", following, source, sink)
         return self._named(Counter((source, sink) for _, source, sink in rows))
 
-    def remove(self, chosen: Chosen) -> Lanes:
+    def remove(self, chosen: Chosen) -> PerLane:
         """Gives up those that rest for good, counted. Returns how many of which lane."""
         found = self._db.rows(
             "SELECT source, sink, reason, count(*)" + _CHOSEN + " AND queued IS NULL GROUP BY source, sink, reason",
@@ -151,7 +151,7 @@ class Letters:
             lanes[source, sink] += count
         return self._named(lanes)
 
-    def _named(self, lanes: Mapping[tuple[int, str], int]) -> Lanes:
+    def _named(self, lanes: Mapping[tuple[int, str], int]) -> PerLane:
         names = dict(self._db.rows("SELECT id, name FROM source"))
         return {(names[source], sink): count for (source, sink), count in sorted(lanes.items())}
 

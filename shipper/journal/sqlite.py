@@ -288,7 +288,7 @@ def _with_ballast(make: Callable[..., Store], directory: Path) -> Store:
     except NoRoomError:
         Ballast.remove(directory)
         store = make()
-    store.ballast = Ballast(directory)
+    store.room.ballast = Ballast(directory)
     return store
 
 

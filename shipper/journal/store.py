@@ -8,6 +8,7 @@ them at any time.
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,6 @@ from shipper.journal import (
     JournalDamagedError,
     JournalError,
     Limits,
-    NoRoomError,
     Settled,
     Stretch,
     UnknownNameError,
@@ -27,22 +27,20 @@ from shipper.journal import (
 )
 from shipper.journal.census import Census
 from shipper.journal.database import Database
-from shipper.journal.files import Ballast
-from shipper.journal.ledger import REQUEUED, STORED, Entry, Ledger, encode_tallies
+from shipper.journal.intake import Intake
+from shipper.journal.lanes import Lanes
+from shipper.journal.ledger import REQUEUED, Entry, Ledger
 from shipper.journal.letters import Chosen, Letters, in_words
-from shipper.journal.pages import arrival
-from shipper.journal.sieve import LOOK, Sieve, decoded, encoded, exactly, next_batch
+from shipper.journal.room import Room
+from shipper.journal.sieve import Sieve
 from shipper.journal.stored_pages import StoredPages
 from shipper.journal.upkeep import KNOWN_IDS, Upkeep
-from shipper.tally import order, tallies
+from shipper.tally import tallies
 
 T = TypeVar("T")
 
 PAGES_PER_TRIM = 500
-PAGES_PER_LOOK = 500
 HORIZON_EVERY_MS = 60_000
-APPEND_WITHIN_BYTES = 4 << 20
-"""On a full disk, pages are taken while so much is free inside the file: far more than a page takes."""
 BEYOND_LIMIT_BYTES = 64 << 20
 """How far the file may grow beyond what the limits promise: a page in hand, indexes, the ledger."""
 
@@ -63,14 +61,15 @@ class Store:
         self._db = Database(path, observe, max_bytes + max_bytes // 10 + dead_letters_max_bytes + BEYOND_LIMIT_BYTES)
         self._keep_ms = int(keep_days * 86_400_000)
         self._clock = clock
-        self.ballast: Ballast | None = None
-        self._making_room = self._starved = False
+        self.room = Room(self._db)
         self._horizons: dict[str, int] = {}
         self._pages = StoredPages(self._db)
         self._ledger = Ledger(self._db, self._pages)
         self._letters = Letters(self._db, dead_letters_max_bytes, self._now)
+        self._intake = Intake(self._db, self._pages, self._ledger, self._now)
+        self._lanes = Lanes(self._db, self._pages, self._now, self._changed)
         self._upkeep = Upkeep(self._db, self._ledger, clock)
-        self._census = Census(self._db, max_bytes, self._letters, self._cramped)
+        self._census = Census(self._db, max_bytes, self._letters, lambda: self.room.cramped)
         self.figures = self._census.take([name for (name,) in self._db.rows("SELECT name FROM source")])
 
     def close(self) -> None:
@@ -107,75 +106,16 @@ class Store:
                 " WHERE name = ? AND checkpoint IS NULL",
                 start, checkpoint, horizon, checkpoint, horizon, name,
             )  # fmt: skip
-        self.figures = self._census.take([name])
+        self._changed(name)
 
     def append(self, name: str, page: Page) -> Appended:
         """Stores what is new in the page, and its checkpoint, in one transaction. Raises NoRoomError.
 
         A late page moves neither checkpoint nor horizon; where `--recover` resumes stays before it until it is settled.
         """
-        try:
-            appended = self._append(name, page)
-        except NoRoomError:
-            self._starved = True
-            raise
-        self._starved = False
+        appended = self.room.for_page(partial(self._intake.append, name, page))
+        self._changed(name)
         return appended
-
-    def _append(self, name: str, page: Page) -> Appended:
-        if self._cramped():
-            raise NoRoomError("disk_full", "the disk is full, and the journal has no room left inside its file")
-        with self._db.transaction():
-            source, number, highest, known_from, checkpoint, horizon = self._db.rows(
-                "SELECT id, next, highest, known_from, checkpoint, horizon FROM source WHERE name = ?", name
-            )[0]
-            fresh = self._fresh(source, page, highest, number, known_from)
-            grown = 0
-            if fresh:
-                hours = tallies([event.id for event in fresh], [event.time for event in fresh])
-                self._ledger.add(source, "", STORED, hours)
-                behind = None if page.late else page.checkpoint
-                grown = self._pages.add(source, number, fresh, encode_tallies(hours), behind, self._now())
-            if page.late:
-                if fresh:
-                    last, since = number + len(fresh) - 1, min(event.time for event in fresh)
-                    self._came_late(source, page.checkpoint, last, since)
-                highest = max([highest, *(event.id for event in fresh if len(event.id) == len(highest))])
-                page = Page(page.events, checkpoint, horizon or 0)
-            self._db.execute(
-                "UPDATE source SET next = next + ?, tallied = next + ? - 1, bytes = bytes + ?, checkpoint = ?,"
-                " highest = ?, horizon = max(coalesce(horizon, 0), ?) WHERE id = ?",
-                len(fresh), len(fresh), grown, page.checkpoint, max(highest, page.highest, key=order), page.horizon,
-                source,
-            )  # fmt: skip
-        if fresh:
-            self._pages.remember(source, number, fresh)
-        self.figures = self._census.take([name])
-        return Appended(len(fresh), len(page.events) - len(fresh))
-
-    def _fresh(self, source: int, page: Page, highest: str, number: int, known_from: int) -> list[Event]:
-        """The page's events that are not stored yet, each once."""
-        if not page.late and _all_above([event.id for event in page.events], highest, page.highest):
-            return list(page.events)
-        seen = self._pages.ids_since(source, max(known_from, number - KNOWN_IDS))
-        fresh = []
-        for event in page.events:
-            if event.id not in seen:
-                seen.add(event.id)
-                fresh.append(event)
-        return fresh
-
-    def _came_late(self, source: int, before: bytes, number: int, since: int) -> None:
-        """Remembers a place before all late events that are not settled: that of the earliest one."""
-        late, earliest, trimmed = self._db.rows(
-            "SELECT late_number, late_since, trimmed FROM source WHERE id = ?", source
-        )[0]
-        # Of those that every lane has settled, too: a lane that is new may still begin before them.
-        if late <= trimmed or since < earliest:
-            self._db.execute(
-                "UPDATE source SET late_checkpoint = ?, late_since = ? WHERE id = ?", before, since, source
-            )
-        self._db.execute("UPDATE source SET late_number = ? WHERE id = ?", number, source)
 
     def caught_up(self, name: str, horizon: int) -> None:
         """Everything up to the horizon is held. Kept in the figures at once, in the file at most every minute."""
@@ -221,87 +161,20 @@ class Store:
 
         start: "earliest", "latest", "time:MILLISECONDS" or "id:EVENT_ID"; only for a lane that is new.
         """
-        source, following, trimmed = self._db.rows("SELECT id, next, trimmed FROM source WHERE name = ?", name)[0]
-        if self._db.value("SELECT forgotten FROM lane WHERE source = ? AND sink = ?", source, sink) == 0:
-            with self._db.transaction():
-                self._ledger.catch_up_lane(source, sink)
-            self.figures = self._census.take([name])
-            return False
-        began = following - 1 if start == "latest" else trimmed
-        pending = "" if start in ("earliest", "latest") else start
+        source = self._db.rows("SELECT id FROM source WHERE name = ?", name)[0][0]
+        new: bool = self._db.value("SELECT forgotten FROM lane WHERE source = ? AND sink = ?", source, sink) != 0
         with self._db.transaction():
-            self._db.execute(
-                "INSERT INTO lane (source, sink, start, began, position, tallied) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (source, sink) DO UPDATE SET start = excluded.start, began = excluded.began,"
-                " position = excluded.position, tallied = excluded.tallied, filtered = 0, given_up = 0, forgotten = 0,"
-                " removed = 0, reserved_first = 0, reserved_last = 0",
-                source, sink, pending, began, began, began,
-            )  # fmt: skip
-            self._db.execute("UPDATE dead_count SET count = 0 WHERE source = ? AND sink = ?", source, sink)
-            if pending:
-                self._seek(source, sink)
-        self.figures = self._census.take([name])
-        return True
-
-    def _seek(self, source: int, sink: str) -> None:
-        """Moves a lane that has not reached its start yet past everything stored before it."""
-        pending, position = self._lane(source, sink)[:2]
-        stored = self._db.value("SELECT next - 1 FROM source WHERE id = ?", source)
-        while pending and position < stored:
-            for number, id_, time_ms in self._pages.look(source, position, PAGES_PER_LOOK):
-                if _reached(pending, id_, time_ms):
-                    pending = ""
-                    break
-                position = number
-        self._db.execute(
-            "UPDATE lane SET start = ?, began = ?, position = ?, tallied = ? WHERE source = ? AND sink = ?",
-            pending, position, position, position, source, sink,
-        )  # fmt: skip
-
-    def _lane(self, source: int, sink: str) -> tuple[str, int, int, int]:
-        """Its start while that is pending, its position, and the range that is being written."""
-        start, position, begins, ends = self._db.rows(
-            "SELECT start, position, reserved_first, reserved_last FROM lane WHERE source = ? AND sink = ?",
-            source, sink,
-        )[0]  # fmt: skip
-        return start, position, begins, ends
-
-    def _started(self, name: str, sink: str) -> tuple[int, int, int, int, int] | None:
-        """Source, its last number, the lane's position and its reserved range; None before the lane's start."""
-        source, following = self._db.rows("SELECT id, next FROM source WHERE name = ?", name)[0]
-        pending, position, begins, ends = self._lane(source, sink)
-        if pending and position < following - 1:
-            with self._db.transaction():
-                self._seek(source, sink)
-            self.figures = self._census.take([name])
-            pending, position, begins, ends = self._lane(source, sink)
-        return None if pending else (source, following - 1, position, begins, ends)
+            if new:
+                self._lanes.begin(source, sink, start)
+                self._db.execute("UPDATE dead_count SET count = 0 WHERE source = ? AND sink = ?", source, sink)
+            else:
+                self._ledger.catch_up_lane(source, sink)
+        self._changed(name)
+        return new
 
     def ready_in(self, name: str, sink: str, after: int, limits: Limits, sieve: Sieve | None = None) -> float | None:
         """Seconds until a batch behind this number is full or old enough; None where nothing waits."""
-        lane = self._started(name, sink)
-        if lane is None:
-            return None
-        source, stored, position, begins, _ = lane
-        after = max(after, position)
-        waiting = stored - after
-        if waiting <= 0:
-            return None
-        if waiting >= (LOOK if sieve else limits.max_events) or begins == after + 1:
-            return 0.0
-        first, before, index = self._pages.index_of(source, after + 1)
-        offset = after + 1 - first
-        if sieve is None:
-            raw_bytes = self._pages.raw_bytes_upto_end(source) - before - sum(index.lengths[:offset])
-        elif not sieve.wants(index.types[offset]):
-            return 0.0
-        else:
-            waiting, raw_bytes = sieve.waiting(self._pages, source, after)
-        if waiting >= limits.max_events or raw_bytes + waiting * limits.overhead >= limits.max_bytes:
-            return 0.0
-        waited = (self._now() - arrival(index, offset)) / 1000
-        # An event out of the future: the clock was set back, and how long it waits is not known.
-        return max(0.0, limits.timeout_secs - waited) if waited >= 0 else 0.0
+        return self._lanes.ready_in(name, sink, after, limits, sieve)
 
     def read(
         self,
@@ -313,50 +186,12 @@ class Store:
         without: Sequence[range] = (),
         sieve: Sieve | None = None,
     ) -> Stretch | None:
-        """The events behind this number: up to `upto`, else to the reserved range's end, else up to the limits.
-
-        without: left out up to `upto`. A reserved range is without what was left out of it, whatever the sieve says.
-        """
-        lane = self._started(name, sink)
-        if lane is None:
-            return None
-        source, last, position, begins, ends = lane
-        after = max(after, position)
-        if upto is None and begins == after + 1:
-            upto, without = ends, self._reserved_without(source, sink)
-        if upto is not None:
-            last = upto
-        elif begins > after:
-            last = begins - 1
-        if without and upto is not None:
-            return exactly(self._pages, source, after, upto, without)
-        if sieve is not None and upto is None:
-            return next_batch(self._pages, source, after, last, limits, sieve.wants)
-        events: list[Event] = []
-        room = limits.max_bytes
-        while after + len(events) < last:
-            for event in self._pages.behind(source, after + len(events), last - after - len(events)):
-                room -= len(event.raw) + limits.overhead
-                if upto is None and events and (room < 0 or len(events) >= limits.max_events):
-                    return Stretch(after + 1, events)
-                events.append(event)
-        return Stretch(after + 1, events) if events else None
-
-    def _reserved_without(self, source: int, sink: str) -> Sequence[range]:
-        return decoded(self._db.value("SELECT reserved_without FROM lane WHERE source = ? AND sink = ?", source, sink))
+        """The events behind this number: up to `upto`, else to the reserved range's end, else up to the limits."""
+        return self._lanes.read(name, sink, after, limits, upto, without, sieve)
 
     def reserve(self, name: str, sink: str, first: int, last: int, left_out: Sequence[range] = ()) -> bool:
         """Records the range that is about to be written, and what is left out of it; True: it was recorded already."""
-        source = self._id(name)
-        if self._lane(source, sink)[2:] == (first, last) and self._reserved_without(source, sink) == list(left_out):
-            return True
-        with self._db.transaction():
-            self._db.execute(
-                "UPDATE lane SET reserved_first = ?, reserved_last = ?, reserved_without = ?"
-                " WHERE source = ? AND sink = ?",
-                first, last, encoded(left_out), source, sink,
-            )  # fmt: skip
-        return False
+        return self._lanes.reserve(self._id(name), sink, first, last, left_out)
 
     def ack(self, name: str, sink: str, upto: int, dead: Sequence[Burial], left_out: Sequence[range] = ()) -> None:
         """Moves the lane's position, buries the named events and counts what was left out, in one transaction.
@@ -373,18 +208,11 @@ class Store:
             raise JournalError("bug", f"an ack of what does not wait: up to {upto} of {following - 1}, at {position}")
         with self._db.transaction():
             done = self._ledger.settle(source, sink, done, max(position, upto), buried, left_out)
-            self._db.execute(
-                "UPDATE lane SET position = max(position, ?), tallied = ?, filtered = filtered + ?,"
-                " reserved_first = CASE WHEN reserved_last <= ? THEN 0 ELSE reserved_first END,"
-                " reserved_last = CASE WHEN reserved_last <= ? THEN 0 ELSE reserved_last END,"
-                " reserved_without = CASE WHEN reserved_last <= ? THEN NULL ELSE reserved_without END"
-                " WHERE source = ? AND sink = ?",
-                upto, done, sum(map(len, left_out)), upto, upto, upto, source, sink,
-            )  # fmt: skip
+            self._lanes.move(source, sink, upto, done, left_out)
             letters = [(burial, self._pages.behind(source, burial.number - 1, 1)[0]) for burial in dead]
             added = self._letters.bury(source, sink, letters)
         self._letters.bytes += added
-        self.figures = self._census.take([name])
+        self._changed(name)
 
     # -- dead letters --------------------------------------------------------------------------------------------------
 
@@ -433,28 +261,13 @@ class Store:
             ids, times, freed = self._letters.settle_queue(source, sink, upto, dead)
             self._ledger.add(source, sink, REQUEUED, tallies(ids, times))
         self._letters.bytes -= freed
-        self.figures = self._census.take([name])
+        self._changed(name)
 
     # -- space ---------------------------------------------------------------------------------------------------------
 
     def with_room(self, operation: Callable[[], T]) -> T:
         """An operation that adds next to nothing, or gives room back: on a full disk the ballast makes way for it."""
-        try:
-            return operation()
-        except NoRoomError as error:
-            if error.reason != "disk_full" or self.ballast is None or not self.ballast.release():
-                raise
-        self._db.sparing = self._making_room = True
-        try:
-            return operation()
-        finally:
-            self._making_room = False
-            self.figures = self._census.take([])
-
-    def _cramped(self) -> bool:
-        """The ballast is spent, and a page more could take the room that acks and trimming need."""
-        spent = self.ballast is not None and self.ballast.spent
-        return spent and self._db.free_bytes() < APPEND_WITHIN_BYTES
+        return self.room.made(operation, self._changed)
 
     def trim(self) -> bool:
         """Gives up the bytes of delivered events that are too old, or whose space is needed; True: call it again.
@@ -462,18 +275,17 @@ class Store:
         Raises JournalBrokenError where the file was taken away under us.
         """
         self._db.expect_in_place()
-        spent = self.ballast is not None and self.ballast.spent
-        if spent and not self._making_room and self.ballast is not None and self.ballast.restore():
-            self._db.sparing = spent = False
-        before = None if spent or self._starved or self._census.tight else self._now() - self._keep_ms
+        self.room.regain()
+        needed = self.room.spent or self.room.starved or self._census.tight
+        before = None if needed else self._now() - self._keep_ms
         trimmed = 0
         for name in list(self.figures.sources):
             pages = self._upkeep.trim(name, before, PAGES_PER_TRIM - trimmed)
             if pages:
                 trimmed += pages
-                self.figures = self._census.take([name])
+                self._changed(name)
         if any(source.paused == "disk_full" for source in self.figures.sources.values()):
-            self.figures = self._census.take([])
+            self._changed()
         return trimmed >= PAGES_PER_TRIM
 
     # -- upkeep --------------------------------------------------------------------------------------------------------
@@ -481,7 +293,7 @@ class Store:
     def set_checkpoint(self, name: str, checkpoint: bytes, audit: str, who: str, since: int | None = None) -> None:
         """Again from here: known ids are forgotten, so what comes again is stored again. since: the place's time."""
         self._upkeep.set_checkpoint(name, checkpoint, audit, who, since)
-        self.figures = self._census.take([name])
+        self._changed(name)
 
     def forget_sink(self, sink: str, who: str) -> int:
         """Gives up what waits for this sink, in every lane. Returns how many events. Raises UnknownNameError."""
@@ -512,7 +324,7 @@ class Store:
             self._db.execute(
                 "UPDATE lane SET replayed = replayed + ? WHERE source = ? AND sink = ?", events, source, sink
             )
-        self.figures = self._census.take([name])
+        self._changed(name)
 
     def audit(self, who: str, what: str) -> None:
         """Keeps who did what."""
@@ -551,19 +363,7 @@ class Store:
         source = self._id(name)
         stored, trimmed = self._db.rows("SELECT next - 1, trimmed FROM source WHERE id = ?", source)[0]
         oldest = self._pages.columns(source, trimmed + 1, trimmed + 1)[1]
-        number = max(after, trimmed)
-        found: list[tuple[int, Event]] = []
-        for first, last, touched in self._pages.touching(source, number, since, until, PAGES_PER_LOOK):
-            if touched:
-                at = first - 1
-                while at < last:
-                    for event in self._pages.behind(source, at, last - at):
-                        at += 1
-                        if since <= event.time < until:
-                            found.append((at, event))
-            number = last
-            if len(found) >= limit:
-                break
+        found, number = self._pages.of_time(source, max(after, trimmed), since, until, limit)
         whole_from = max([*oldest, *(time + 1 for time in self._pages.times_upto(source, trimmed))]) if oldest else None
         return found, number if number < stored else None, whole_from, trimmed
 
@@ -604,8 +404,11 @@ class Store:
 
     # -- figures -------------------------------------------------------------------------------------------------------
 
+    def _changed(self, *names: str) -> None:
+        self.figures = self._census.take(names)
+
     def _all_changed(self) -> None:
-        self.figures = self._census.take(list(self.figures.sources))
+        self._changed(*self.figures.sources)
 
     def _id(self, name: str) -> int:
         source: Any = self._db.value("SELECT id FROM source WHERE name = ?", name)
@@ -616,25 +419,3 @@ class Store:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
-
-
-def _above(id_: str, highest: str) -> bool:
-    return len(id_) == len(highest) and id_ > highest
-
-
-def _all_above(ids: list[str], stored: str, highest: str) -> bool:
-    """Whether these, each once, are above the highest stored id and not above their page's own highest one.
-
-    An id above that one is none that the source orders: it would look new again when it comes again.
-    """
-    return (
-        len(set(ids)) == len(ids)
-        and set(map(len, ids)) == {len(stored)} == {len(highest)}
-        and min(ids) > stored
-        and max(ids) <= highest
-    )
-
-
-def _reached(start: str, id_: str, time_ms: int) -> bool:
-    kind, _, value = start.partition(":")
-    return time_ms >= int(value) if kind == "time" else _above(id_, value)

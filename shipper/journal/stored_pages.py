@@ -12,6 +12,9 @@ SMALL_PAGE_EVENTS = 50
 SMALL_PAGE_BYTES = 128 * 1024
 """A live tail comes in ones and twos, which compress badly: they join the newest page while it is small."""
 
+PAGES_PER_LOOK = 500
+"""So many are looked through at once: what they hold beside their events is in memory then."""
+
 FROM_PAGE_WITH = (
     " FROM page WHERE source = ? AND first >= (SELECT coalesce(max(first), 0) FROM page WHERE source = ?"
     " AND first <= ?) ORDER BY first"
@@ -123,10 +126,10 @@ class StoredPages:
                 return events
         raise JournalError("bug", f"event {number + 1} is not there although its lane has not settled it")
 
-    def look(self, source: int, position: int, pages: int) -> Iterator[tuple[int, str, int]]:
-        """Number, id and time of each event behind a position, so many pages far."""
+    def look(self, source: int, position: int) -> Iterator[tuple[int, str, int]]:
+        """Number, id and time of each event behind a position, some pages far."""
         for first, times, idx in self._db.rows(
-            "SELECT first, times, idx" + FROM_PAGE_WITH + " LIMIT ?", source, source, position + 1, pages
+            "SELECT first, times, idx" + FROM_PAGE_WITH + " LIMIT ?", source, source, position + 1, PAGES_PER_LOOK
         ):
             ids = unpack_index(idx).ids
             for offset in range(max(0, position + 1 - first), len(ids)):
@@ -139,10 +142,28 @@ class StoredPages:
             skip = max(0, number + 1 - first)
             yield from zip(index.types[skip:], index.lengths[skip:], strict=True)
 
-    def touching(self, source: int, number: int, since: int, until: int, pages: int) -> Iterator[tuple[int, int, bool]]:
-        """First and last event of so many pages behind a number, and whether any of the page is of this time (ms)."""
+    def of_time(
+        self, source: int, number: int, since: int, until: int, limit: int
+    ) -> tuple[list[tuple[int, Event]], int]:
+        """Events of a time range (ms) behind a number, with theirs, and how far it was looked: at the limit, or so."""
+        found: list[tuple[int, Event]] = []
+        for first, last, touched in self._touching(source, number, since, until):
+            if touched:
+                at = first - 1
+                while at < last:
+                    for event in self.behind(source, at, last - at):
+                        at += 1
+                        if since <= event.time < until:
+                            found.append((at, event))
+            number = last
+            if len(found) >= limit:
+                break
+        return found, number
+
+    def _touching(self, source: int, number: int, since: int, until: int) -> Iterator[tuple[int, int, bool]]:
+        """First and last event of each page behind a number, some pages far, and whether any of it is of this time."""
         for first, count, times in self._db.rows(
-            "SELECT first, count, times" + FROM_PAGE_WITH + " LIMIT ?", source, source, number + 1, pages
+            "SELECT first, count, times" + FROM_PAGE_WITH + " LIMIT ?", source, source, number + 1, PAGES_PER_LOOK
         ):
             if first + count - 1 > number:
                 moments = [time_at(times, offset) for offset in range(count)]

@@ -12,7 +12,7 @@ ROOM = "tests/journal/test_journal_room.py"
 IN_JOURNAL = (
     Mutant(
         "checkpoint committed before its events",
-        "shipper/journal/store.py",
+        "shipper/journal/intake.py",
         "        with self._db.transaction():\n            source, number, highest,",
         "        if not page.late:\n"
         "            with self._db.transaction():\n"
@@ -29,7 +29,7 @@ IN_JOURNAL = (
     ),
     Mutant(
         "numbers reused: the next one taken from the newest page",
-        "shipper/journal/store.py",
+        "shipper/journal/intake.py",
         '"SELECT id, next, highest, known_from, checkpoint, horizon FROM source WHERE name = ?", name',
         '"SELECT id, (SELECT coalesce(max(p.first + p.count), 1) FROM page p WHERE p.source = source.id), highest,"\n'
         '                " known_from, checkpoint, horizon FROM source WHERE name = ?", name',
@@ -75,7 +75,7 @@ IN_JOURNAL = (
     ),
     Mutant(
         "a late page moves the checkpoint",
-        "shipper/journal/store.py",
+        "shipper/journal/intake.py",
         "                page = Page(page.events, checkpoint, horizon or 0)\n",
         "",
         ("tests/source/test_source_overlap.py::test_the_chain_goes_on_as_if_nobody_had_looked_back",),
@@ -123,7 +123,7 @@ IN_JOURNAL = (
     ),
     Mutant(
         "the ballast never released",
-        "shipper/journal/store.py",
+        "shipper/journal/room.py",
         '            if error.reason != "disk_full" or ',
         "            if error or ",
         ("tests/crash/test_full_disk.py",),
@@ -175,7 +175,7 @@ IN_JOURNAL = (
     ),
     Mutant(
         "a reserved range not handed out again",
-        "shipper/journal/store.py",
+        "shipper/journal/lanes.py",
         "        if upto is None and begins == after + 1:\n"
         "            upto, without = ends, self._reserved_without(source, sink)\n",
         "",
@@ -183,7 +183,7 @@ IN_JOURNAL = (
     ),
     Mutant(
         "a reserved range filtered anew",
-        "shipper/journal/store.py",
+        "shipper/journal/lanes.py",
         "upto, without = ends, self._reserved_without(source, sink)",
         "last = min(last, ends)",
         (f"{FILTER}::test_a_reserved_range_comes_again_as_it_was_although_the_filter_is_another_one",),
