@@ -1,7 +1,9 @@
 """`shipper get`: one event, as its source still has it."""
 
+import asyncio
 import re
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ _ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 def get(log_id: str, config_file: Path | None, source: str) -> None:
     """One event, asked of its source by its id. It is personal data.
 
+    A tenant that is busy or fails is asked again for some seconds.
+
     On a terminal it is laid out, with control characters escaped; elsewhere its bytes are as the source sent them.
     """
     if not _ID.fullmatch(log_id):
@@ -35,14 +39,23 @@ def get(log_id: str, config_file: Path | None, source: str) -> None:
     run_async(lambda: print_event(name, config, log_id, laid_out=sys.stdout.isatty()))
 
 
-async def print_event(name: str, config: "SourceConfig", log_id: str, *, laid_out: bool) -> int:
+async def print_event(
+    name: str,
+    config: "SourceConfig",
+    log_id: str,
+    *,
+    laid_out: bool,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> int:
     """The event on stdout, or why not on stderr. Returns the exit status."""
     from shipper.commands import shown
+    from shipper.commands.spoken import Spoken
     from shipper.reasons import WHAT_TO_DO
+    from shipper.sources.kinds import kind_of
     from shipper.sources.trouble import Trouble
 
     try:
-        raw = await _fetched(name, config, log_id)
+        raw = await kind_of(config).event(name, log_id, Spoken(name), sleep=sleep)
     except Trouble as trouble:
         note, do = trouble.note, WHAT_TO_DO[trouble.reason]
         if trouble.reason == "not_found":
@@ -59,10 +72,3 @@ async def print_event(name: str, config: "SourceConfig", log_id: str, *, laid_ou
         sys.stdout.buffer.write(raw + b"\n")
         sys.stdout.buffer.flush()
     return OK
-
-
-async def _fetched(name: str, config: "SourceConfig", log_id: str) -> bytes:
-    from shipper.commands.spoken import Spoken
-    from shipper.sources.kinds import kind_of
-
-    return await kind_of(config).event(name, log_id, Spoken(name))

@@ -14,10 +14,10 @@ import msgspec
 
 from shipper.ask import Ask
 from shipper.event import Event
-from shipper.reasons import HELD, WHAT_TO_DO
-from shipper.retry import Backoff
+from shipper.reasons import WHAT_TO_DO
 from shipper.sources import SourceConfig
 from shipper.sources.kinds import Reread, kind_of
+from shipper.sources.patience import patiently
 from shipper.sources.selection import ALL, EVER, Selection
 from shipper.sources.trouble import Trouble
 from shipper.tally import HOUR_MS, Tally
@@ -31,8 +31,6 @@ LONGEST_DETAIL = 300
 """Characters of a service's own words that an operator is shown."""
 PATIENCE_SECS = 60.0
 """So long may the source be in trouble before this ends."""
-TOLD_SECS = 5.0
-"""What takes so long is told to whoever waits for it."""
 AGAIN = "the same command takes what has them all now"
 
 
@@ -186,25 +184,10 @@ class SourceSupply:
             await reread.close()
 
     async def _next(self, reread: Reread) -> Portion:
-        backoff, failures, waited, told = Backoff(), 0, 0.0, False
-        while True:
-            try:
-                portion = Portion(*await reread.next())
-            except Trouble as trouble:
-                failures += 1
-                # The jitter keeps several readers of one tenant from asking together.
-                wait = (trouble.retry_after or 0.0) + backoff.delay(1 if trouble.retry_after else failures)
-                waited += wait
-                if waited > self._patience_secs or trouble.reason in HELD:
-                    raise SupplyError(f"{self._name}: {_told(trouble)}") from None
-                if waited >= TOLD_SECS and not told:
-                    told = True
-                    self._log.warning("waiting", reason=trouble.reason, note=trouble.note)
-                await self._sleep(wait)
-            else:
-                if told:
-                    self._log.info("recovered")
-                return portion
+        try:
+            return Portion(*await patiently(reread.next, self._patience_secs, self._log, sleep=self._sleep))
+        except Trouble as trouble:
+            raise SupplyError(f"{self._name}: {_told(trouble)}") from None
 
 
 def _told(trouble: Trouble) -> str:

@@ -1,5 +1,6 @@
 """How an Auth0 tenant is read, by everyone who does: the daemon, and the commands beside it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from shipper.sources.auth0_selection import expect_offered
 from shipper.sources.chain import TAKE, Checkpoint
 from shipper.sources.first import position_of
 from shipper.sources.pace import pause_secs
+from shipper.sources.patience import PATIENCE_SECS, patiently
 from shipper.sources.selection import ALL, EVER, Selection
 from shipper.sources.split import UnreadableError, events_in, time_of
 from shipper.sources.start import embedded_time, is_log_id
@@ -58,10 +60,12 @@ class Auth0Kind:
         async with self._api(name, log) as api:
             return await check_tenant(api, self._config.start)
 
-    async def event(self, name: str, id_: str, log: Any) -> bytes:
+    async def event(
+        self, name: str, id_: str, log: Any, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> bytes:
         """One event as the tenant sends it. Raises Trouble."""
         async with self._api(name, log) as api:
-            return await api.event(id_)
+            return await patiently(lambda: api.event(id_), PATIENCE_SECS, log, sleep=sleep)
 
     def reread(
         self, name: str, since_ms: int, until_ms: int, after: str, log: Any, selection: Selection = ALL

@@ -3,6 +3,7 @@
 What reads a tenant is imported only where that is asked for, since every command reads the settings.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -87,8 +88,13 @@ class Kind(Protocol):
     async def check(self, name: str, log: Any) -> str:
         """What a look at the tenant tells, in lines for a person. Raises Trouble."""
 
-    async def event(self, name: str, id_: str, log: Any) -> bytes:
-        """One event as the tenant sends it. Raises Trouble; not_found where the tenant has none such."""
+    async def event(
+        self, name: str, id_: str, log: Any, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> bytes:
+        """One event as the tenant sends it; trouble that passes is waited out for a while.
+
+        Raises Trouble; not_found where the tenant has none such.
+        """
 
     def reread(
         self, name: str, since_ms: int, until_ms: int, after: str, log: Any, selection: Selection = ALL

@@ -1,5 +1,6 @@
 """How a Logto tenant is read, by everyone who does: the daemon, and the commands beside it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from shipper.sources.logto_config import LogtoConfig
 from shipper.sources.logto_stretches import Stretches
 from shipper.sources.logto_survey import check_tenant
 from shipper.sources.logto_window import Held, found_in
+from shipper.sources.patience import PATIENCE_SECS, patiently
 from shipper.sources.selection import ALL, EVER, Selection, SelectionError
 
 
@@ -45,10 +47,12 @@ class LogtoKind:
         async with self._api(name, log) as api:
             return await check_tenant(api)
 
-    async def event(self, name: str, id_: str, log: Any) -> bytes:
+    async def event(
+        self, name: str, id_: str, log: Any, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> bytes:
         """One event as the tenant sends it. Raises Trouble."""
         async with self._api(name, log) as api:
-            return await api.event(id_)
+            return await patiently(lambda: api.event(id_), PATIENCE_SECS, log, sleep=sleep)
 
     def reread(
         self, name: str, since_ms: int, until_ms: int, after: str, log: Any, selection: Selection = ALL

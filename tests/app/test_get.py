@@ -44,7 +44,10 @@ def config(url: str, **changes: Any) -> Auth0Config:
 async def got(
     running: Running, capture: pytest.CaptureFixture[bytes], id_: str = ID, *, laid_out: bool = False, **changes: Any
 ) -> tuple[int, bytes, str]:
-    status = await print_event("acme", config(running.url, **changes), id_, laid_out=laid_out)
+    async def sleep(secs: float) -> None:
+        assert 0 <= secs <= 15
+
+    status = await print_event("acme", config(running.url, **changes), id_, laid_out=laid_out, sleep=sleep)
     printed = capture.readouterr()
     return status, printed.out, printed.err.decode()
 
@@ -86,12 +89,23 @@ async def test_what_goes_wrong_is_one_line(
     changes: dict[str, Any],
     words: str,
 ) -> None:
-    running.tenant.script += [] if scripted is None else [scripted]
+    running.tenant.script += [] if scripted is None else [scripted] * 100
     status, out, said = await got(running, capsysbinary, "9" * 55 + "8", **changes)
     assert (status, out) == (1, b"")
-    assert said.startswith(f"shipper: {words}")
-    assert said.count("\n") == 1
+    *before, last = said.splitlines()
+    assert last.startswith(f"shipper: {words}")
+    assert all(line.startswith("shipper: acme: waiting: ") for line in before)
+    assert len(before) <= (words.split(": ")[1] in ("throttled", "server_error", "bad_answer"))
     assert nothing_acts(said)
+
+
+async def test_what_passes_by_itself_is_waited_out_with_one_token(
+    running: Running, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    running.tenant.script += [error(429, "Too Many Requests", "no"), error(503, "Error", "no")]
+    assert (await got(running, capsysbinary))[:2] == (0, RAW + b"\n")
+    assert running.tenant.script == []
+    assert sum(asked.path == "/oauth/token" for asked in running.tenant.requests) == 1
 
 
 async def test_an_event_past_its_retention_is_gone_though_its_neighbours_are_not(
