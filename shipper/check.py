@@ -14,6 +14,7 @@ from shipper.sink import Fatal, Rejected, SinkConfig, Unavailable, load_sink_typ
 from shipper.sources import SourceConfig
 from shipper.sources.kinds import kind_of
 from shipper.sources.trouble import Trouble
+from shipper.wanted import wanted
 
 PROBE_SECS = 30.0
 
@@ -22,9 +23,8 @@ async def check_all(settings: Settings, *, offline: bool) -> int:
     """Tries everything side by side and prints a table. Returns the exit status: 1 where something failed."""
     names = [f"sources.{name}" for name in settings.sources] + [f"sinks.{name}" for name in settings.sinks]
     table = Table("what", "result", "details", title=None)
-    doubts = [
-        f"sinks.{name}.filter: {doubt}" for name, sink in settings.sinks.items() for doubt in sink.filter.doubts()
-    ]
+    in_use = wanted(settings)
+    doubts = [f"sinks.{name}.filter: {doubt}" for name in in_use.sinks for doubt in in_use.doubts(name)]
     table.add_row(
         "settings", "ok", "\n".join([f"{len(settings.sources)} sources, {len(settings.sinks)} sinks", *doubts])
     )

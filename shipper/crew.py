@@ -160,7 +160,7 @@ class Crew:
         for name in begins.sources:
             await self._open_source(name, to.sources[name])
         for name in begins.sinks:
-            for doubt in to.sinks[name].filter.doubts():
+            for doubt in to.doubts(name):
                 self._log.warning("the filter", sink=name, note=doubt, do="Correct it, unless the type is a new one.")
             slots = asyncio.Semaphore(to.sinks[name].request.concurrency)
             self._scene.sinks[name] = sink = prepared.sinks.pop(name)

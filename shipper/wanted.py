@@ -37,6 +37,12 @@ class Wanted:
             if not sink.from_sources or source in sink.from_sources
         ]
 
+    def doubts(self, sink: str) -> list[str]:
+        """What may be a slip in this sink's filter, given what goes through it."""
+        return self.sinks[sink].filter.doubts(
+            {self.sources[source].type for source, into in self.lanes if into == sink}
+        )
+
 
 @dataclass(frozen=True)
 class Parts:

@@ -60,3 +60,14 @@ def test_a_category_must_exist_and_a_type_need_not() -> None:
         "no type \\x1b is known",
         "no type zzzzzz is known",
     ]
+
+
+def test_a_category_that_tells_an_outcome_is_doubted_where_logtos_events_go_through() -> None:
+    filter_ = Filter(
+        include_categories=["auth.login.fail", "auth.login", "management.success"], exclude_categories=["user.fail"]
+    )
+    assert filter_.doubts(["auth0"]) == []
+    assert filter_.doubts({"auth0", "logto"}) == [
+        f"no event of Logto's is in {one}.fail: its keys don't tell how it came out; {one} has them all"
+        for one in ("auth.login", "user")
+    ]

@@ -55,9 +55,10 @@ class Filter(BaseModel):
 
         return wanted
 
-    def doubts(self) -> list[str]:
-        """What `doubts` says of its types."""
-        return doubts([*self.include_types, *self.exclude_types])
+    def doubts(self, sources: Iterable[str] = ()) -> list[str]:
+        """A line for what may be a slip. sources: the kinds of those whose events go through it."""
+        categories = [*self.include_categories, *self.exclude_categories] if "logto" in sources else []
+        return [*doubts([*self.include_types, *self.exclude_types]), *filter(None, map(_outcome_untold, categories))]
 
 
 def doubts(types: Iterable[str]) -> list[str]:
@@ -69,6 +70,15 @@ def doubts(types: Iterable[str]) -> list[str]:
             near = next(iter(get_close_matches(one, known, n=1)), "")
             lines.append(f"no type {ascii(one)[1:-1]} is known" + (f"; did you mean {near}?" if near else ""))
     return lines
+
+
+def _outcome_untold(category: str) -> str:
+    """That no key of Logto's is in this category, where its keys are in the one above; else nothing."""
+    keys = [each.category for each in EVENT_TYPES if each.outcome is None]
+    above = category.rpartition(".")[0]
+    if any(in_category(key, category) for key in keys) or not any(in_category(key, above) for key in keys):
+        return ""
+    return f"no event of Logto's is in {category}: its keys don't tell how it came out; {above} has them all"
 
 
 def is_category(category: str) -> bool:

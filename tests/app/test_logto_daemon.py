@@ -73,8 +73,12 @@ def test_the_commands_know_the_tenant(tmp_path: Path, old_tenant: Serving[LogtoT
     tenant = old_tenant
     daemon = Daemon(tmp_path, tenant.url, "", source=LOGTO)
     issued = dict(tenant.tenant.issued())
+    text = daemon.config.read_text()
+    daemon.config.write_text(f'{text}[sinks.console.filter]\ninclude_categories = ["auth.login.fail"]\n')
     checked = daemon.command("check")
+    daemon.config.write_text(text)
     assert (checked.returncode, f"{COUNT} events" in checked.stdout) == (0, True), checked.stdout
+    assert "sinks.console.filter: no event of Logto's is in auth.login.fail" in checked.stdout
     id_, raw = next(iter(issued.items()))
     assert daemon.command("get", id_).stdout.encode() == raw + b"\n"
     assert "not_found" in daemon.command("get", "a" * 21).stderr
