@@ -1,7 +1,7 @@
 """`shipper check`: what can be known before running, as a table; nothing is written anywhere."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sized
 from typing import Any
 
 from rich.console import Console
@@ -25,8 +25,14 @@ async def check_all(settings: Settings, *, offline: bool) -> int:
     table = Table("what", "result", "details", title=None)
     in_use = wanted(settings)
     doubts = [f"sinks.{name}.filter: {doubt}" for name in in_use.sinks for doubt in in_use.doubts(name)]
+    taken = {source for source, _ in in_use.lanes}
+    doubts += [
+        f"sources.{name}: no enabled sink takes what is read there" for name in in_use.sources if name not in taken
+    ]
     table.add_row(
-        "settings", "ok", "\n".join([f"{len(settings.sources)} sources, {len(settings.sinks)} sinks", *doubts])
+        "settings",
+        "ok",
+        "\n".join([f"{_counted(settings.sources, 'source')}, {_counted(settings.sinks, 'sink')}", *doubts]),
     )
     failed = False
     if not offline:
@@ -83,3 +89,7 @@ class _Warnings:
 
     def warning(self, event: str, **_values: Any) -> None:
         self.lines.append(event)
+
+
+def _counted(of: Sized, what: str) -> str:
+    return f"{len(of)} {what}{'' if len(of) == 1 else 's'}"

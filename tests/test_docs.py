@@ -48,6 +48,22 @@ def test_commands_and_metrics_that_are_named_exist(document: Path) -> None:
     assert named - set(METRICS) == set()
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_options_of_commands_that_are_named_exist(document: Path) -> None:
+    text = document.read_text()
+    typed = re.findall(r"(?m)^(?:\$ |# ).*\bshipper ((?:[a-z]+ ?)+.*)$|`(?:/opt/shipper/bin/)?shipper ([^`]*)`", text)
+    wrong = []
+    for line in ("".join(found) for found in typed):
+        command: click.Command | None = main
+        words = re.split(r"\s+#|[|;&]", line)[0].split()
+        while isinstance(command, click.Group) and words:
+            command = command.commands.get(words.pop(0))
+        if command is not None and not isinstance(command, click.Group):
+            known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+            wrong += [f"{line}: {word}" for word in words if word.startswith("-") and word not in known | {"-"}]
+    assert wrong == []
+
+
 def test_the_readme_shows_both_commands_of_a_fresh_machine_and_every_target_that_it_names_exists() -> None:
     text, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"make ([a-z]+)", text))

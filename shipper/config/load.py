@@ -82,10 +82,10 @@ def _read(file: Path, path: Path | None, environ: Mapping[str, str]) -> dict[str
         text = file.read_bytes().decode("utf-8-sig")
         return tomllib.loads(text)
     except FileNotFoundError:
-        told = "--config says" if path is not None else "$SHIPPER_CONFIG says"
+        told = "--config says so" if path is not None else "$SHIPPER_CONFIG says so"
         if path is None and not environ.get("SHIPPER_CONFIG"):
-            told = "is the default"
-        line = f"there is no such file ({told} so): name one with --config FILE or SHIPPER_CONFIG"
+            told = "it is the default"
+        line = f"there is no such file ({told}): name one with --config FILE or SHIPPER_CONFIG"
     except OSError as error:
         line = f"can't be read ({error.strerror}): check owner and mode"
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_case import SECRETS, SUCCESS, Daemon, Hec, TenantThread, command, envelopes, raw_of
+from daemon_case import AUTH0, SECRETS, SUCCESS, Daemon, Hec, TenantThread, command, envelopes, raw_of
 
 from shipper.scripted import Destination, Received, Reply
 from shipper.simulator.server import Running
@@ -325,6 +325,16 @@ def test_check_tries_everything_and_says_what_to_do(tmp_path: Path, tenant: Runn
         offline = daemon.command("check", "--offline")
         assert (offline.returncode, "sinks.siem" in offline.stdout) == (0, False)
         assert not (tmp_path / "state").exists()
+
+
+def test_check_tells_of_a_source_that_no_sink_takes_from(tmp_path: Path) -> None:
+    only = 'from_sources = ["acme"]\n'
+    daemon = Daemon(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9", siem=only, extra=only)
+    with daemon.config.open("a") as file:
+        file.write(f"[sources.beta]\n{AUTH0.replace('TENANT', 'http://127.0.0.1:9').replace('acme.', 'beta.')}")
+    answer = daemon.command("check", "--offline")
+    assert (answer.returncode, "sources.beta: no enabled sink takes" in answer.stdout) == (0, True), answer.stderr
+    assert "sources.acme:" not in answer.stdout
 
 
 def test_status_shows_the_lanes_and_ends_with_1_when_one_is_in_trouble(tmp_path: Path, tenant: Running) -> None:

@@ -98,7 +98,7 @@ def test_what_the_image_starts_delivers_from_a_read_only_file_system_and_ends_wi
         assert said(*image.entry("--version")) == f"0 shipper, version {PROJECT['version']}\n"
         offline = said(*image.entry("check", "--offline", "--config", str(config)))
         assert offline.startswith("0 ")
-        assert "1 sources, 1 sinks" in offline
+        assert "1 source, 1 sink" in offline
         # The health check looks where CMD does: at the default file, which isn't below our place.
         health_check = [image.inside(word) for word in image.final.health_check]
         assert image.final.words("CMD") == ["run", "--config", str(choose_file(None, {}))]

@@ -169,7 +169,7 @@ def test_the_configuration_loads_with_the_secrets_that_it_names_and_without_any_
 
 
 @pytest.mark.parametrize(
-    ("directory", "parts"), [("base", "1 sources, 1 sinks"), (f"overlays/{OVERLAYS[0]}", "3 sources, 2 sinks")]
+    ("directory", "parts"), [("base", "1 source, 1 sink"), (f"overlays/{OVERLAYS[0]}", "3 sources, 2 sinks")]
 )
 def test_the_rendered_configuration_passes_check_offline(directory: str, parts: str, tmp_path: Path) -> None:
     loaded(kustomized(directory), tmp_path, secrets_of(kustomized(directory).config))
