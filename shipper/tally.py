@@ -1,7 +1,7 @@
 """Counts and sums of log_ids by hour: how two sides find out whether they hold the same events, without listing them.
 
 A tally is small, whatever it stands for, and two of them are equal only if the same ids went in, each as often: the sum
-of SHA-256 over the ids, modulo 2^256, takes no order, and can be added and taken apart again.
+of SHA-256 over the ids, modulo 2^256, takes no order, and sums add up.
 """
 
 import hashlib
@@ -33,19 +33,6 @@ class Tally(msgspec.Struct, frozen=True):
             return self if self.events else other
         first, last = min(self.first, other.first, key=order), max(self.last, other.last, key=order)
         return Tally(self.events + other.events, first, last, (self.sum + other.sum) % _MODULUS)
-
-    def add(self, log_id: str) -> "Tally":
-        """With one more event. For many at once use `tally`."""
-        return self.merge(tally((log_id,)))
-
-    def subtract(self, other: "Tally") -> "Tally":
-        """What remains without the other's events, which must all be in here.
-
-        first and last stay: that they were the other's can't be seen. Raises ValueError where the other has more.
-        """
-        if other.events > self.events:
-            raise ValueError(f"{self.events} events are fewer than {other.events}")
-        return Tally(self.events - other.events, self.first, self.last, (self.sum - other.sum) % _MODULUS)
 
     def times(self, often: int) -> "Tally":
         """Each event so often."""

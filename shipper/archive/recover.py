@@ -33,13 +33,12 @@ class Resume(msgspec.Struct, frozen=True):
 
     after: the log_id right behind which; "" where the source's ids have no order, and `since_ms` must do.
     since_ms: the beginning of the hour of that event, in ms since 1970 UTC.
-    stored: the object that this was read from. repeated: at most so many events come into the archive once more.
+    stored: the object that this was read from.
     """
 
     after: str
     since_ms: int
     stored: Stored
-    repeated: int
 
 
 async def newest_ids(archive: Archive, source: str) -> Resume | None:
@@ -54,9 +53,7 @@ async def newest_ids(archive: Archive, source: str) -> Resume | None:
     # Objects of one write may have the same time, and stand in any order then.
     last_write = [one for one in objects if one.written >= written - archive.deadline_secs * 1000]
     stored = max(last_write, key=lambda one: (one.hour, order(_end_of(one))))
-    after = _end_of(stored)
-    beyond = [one for one in objects if one.hour > stored.hour or (after and order(_end_of(one)) > order(after))]
-    return Resume(after, stored.hour * HOUR_MS, stored, sum(one.events for one in beyond))
+    return Resume(_end_of(stored), stored.hour * HOUR_MS, stored)
 
 
 async def holds(archive: Archive, source: str) -> bool:

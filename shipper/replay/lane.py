@@ -65,11 +65,6 @@ class ReplayLane:
             dead_kept=self._dead.total(),
         )
 
-    @property
-    def unsettled(self) -> list[Event]:
-        """What was read and is not settled."""
-        return [event for event, _ in self._held]
-
     async def waiting(self, after: int, limits: Limits, *, eager: bool = False) -> None:
         """Returns once a batch waits; never, and with `over` set, where nothing will come any more."""
         del eager

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from shipper.tally import (
     HOUR_MS,
-    Tally,
     merged,
     sum_from_bytes,
     sum_from_hex,
@@ -35,10 +34,8 @@ def test_a_tally_is_what_its_definition_says(some: list[str]) -> None:
 
 
 @given(ids, ids)
-def test_parts_make_the_whole_and_come_out_of_it_again(some: list[str], others: list[str]) -> None:
-    whole = tally(some).merge(tally(others))
-    assert whole == tally([*others, *some])
-    assert whole.subtract(tally(others)).same(tally(some))
+def test_parts_make_the_whole(some: list[str], others: list[str]) -> None:
+    assert tally(some).merge(tally(others)) == tally([*others, *some])
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.integers(-(10**13), 10**14)), max_size=30))
@@ -52,19 +49,9 @@ def test_half_of_a_surrogate_pair_counts_too() -> None:
     assert tally(["\ud83d", "a"]).sum == plainly(["\ud83d", "a"])
 
 
-def test_one_more_event() -> None:
-    assert tally(["b"]).add("a") == tally(["a", "b"])
-    assert Tally().add("a") == tally(["a"])
-
-
 def test_the_same_count_of_other_ids_is_not_the_same() -> None:
     assert not tally(["a", "b"]).same(tally(["a", "c"]))
     assert not tally(["a", "a"]).same(tally(["a"]))
-
-
-def test_more_than_there_is_can_not_be_taken_out() -> None:
-    with pytest.raises(ValueError, match="1 events are fewer than 2"):
-        tally(["a"]).subtract(tally(["a", "b"]))
 
 
 def test_tallies_of_many_lanes_go_together_by_hour() -> None:
