@@ -3,19 +3,12 @@
 Datadog docs: "Send logs" (limits and statuses of the Logs API v2), "Reserved attributes", and "Pipelines" for the
 official date. Datadog answers 202 and drops an entry whose date is over 18 hours old; nobody is told. So that age is
 dealt with here, before anything is sent.
-
-The client package is heavy, so it is imported when it is used: for the addresses of Datadog's sites, and to validate
-the key. Why it does not carry the events is told in `shipper/DECISIONS.md`.
 """
 
 import asyncio
-import difflib
-import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property, partial
-from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Literal
 
 import msgspec
 from isal import igzip
@@ -37,8 +30,8 @@ from shipper import (
     rename_member,
     replace_member,
     retry_after_secs,
-    tls_trouble,
 )
+from sinks.datadog_site import INTAKE, VALIDATE_SECS, address_of, aside, key_trouble, known_site
 
 OLDEST_MS = (17 * 60 + 30) * 60_000
 """Datadog's limit is 18 hours; half an hour is for what happens between here and its clock."""
@@ -46,36 +39,8 @@ OLDEST_MS = (17 * 60 + 30) * 60_000
 MAX_ENTRY_BYTES = 1_000_000
 """Datadog cuts a larger entry off by itself, which leaves half a JSON, and says nothing."""
 
-VALIDATE_SECS = 10.0
-"""What the validation of the key may take: `shipper check` ends in any case."""
-
-INTAKE = "http-intake.logs"
-"""The intake's name within a site."""
-
 _LONGEST_HOST, _LONGEST_TENANT, _LONGEST_TYPE, _LONGEST_ID, _LONGEST_TIME = 253, 63, 30, 71, 16
 """Bytes, for `overhead`: a domain name, an Auth0 tenant, a kind of source, `sha256-` and its digits, a time."""
-
-
-T = TypeVar("T")
-
-
-def known_site(site: str) -> str:
-    """One of the client package's sites. Raises ValueError with the nearest."""
-    from datadog_api_client import Configuration
-
-    known = Configuration().get_host_settings()[0]["variables"]["site"]["enum_values"]
-    if site in known:
-        return site
-    close = difflib.get_close_matches(site.lower(), known, n=1)
-    question = f"; did you mean {close[0]}?" if close else ""
-    raise ValueError(f"must be one of Datadog's sites{question} ({', '.join(known)}; for another intake, set url)")
-
-
-def address_of(site: str, subdomain: str) -> str:
-    """Where a site has a service, by the client package."""
-    from datadog_api_client import Configuration
-
-    return str(Configuration().get_host_from_settings(0, {"site": site, "subdomain": subdomain}))
 
 
 class DatadogLimits(BatchLimits):
@@ -125,7 +90,7 @@ class Datadog(HttpSink):
     async def open(self) -> None:
         """Looks the intake's address up, on a thread since the client package takes its time, and makes the pool."""
         if not self.config.url:
-            await _aside(lambda: self._intake)
+            await aside(lambda: self._intake)
         await super().open()
 
     @cached_property
@@ -250,70 +215,13 @@ class Datadog(HttpSink):
     async def key_verdict(self, host: str) -> str:
         """Whether the key is valid, as this host says; a warning where it doesn't. Raises Unavailable if it is not."""
         limit = min(VALIDATE_SECS, self.config.request.timeout_secs)
-        work = partial(_validate, host, self.config.api_key.get(), self.proxy_for(host), self.config.tls, limit)
+        work = partial(key_trouble, host, self.config.api_key.get(), self.proxy_for(host), self.config.tls, limit)
         try:
             async with asyncio.timeout(limit):
-                trouble = await _aside(work)
+                trouble = await aside(work)
         except TimeoutError:
             trouble = f"no answer in {limit:g} s"
         return f"WARNING: {host} does not say whether the key is valid: {trouble}" if trouble else "the key is valid"
-
-
-def _validate(host: str, key: str, proxy: str | None, tls: Any, limit: float) -> str:
-    """Asks for the key's validity. Blocks. "": it is valid; else why that is not known; raises Unavailable if not."""
-    import urllib3
-    from datadog_api_client import ApiClient, Configuration
-    from datadog_api_client.exceptions import ApiException
-    from datadog_api_client.v1.api.authentication_api import AuthenticationApi
-
-    # By itself the client repeats, and takes the key along to wherever a redirect leads.
-    once = urllib3.Retry(total=0, redirect=False, raise_on_redirect=False)
-    settings = Configuration(host=host, api_key={"apiKeyAuth": key}, request_timeout=limit, retry_policy=once)
-    settings.proxy, settings.proxy_headers = proxy, _proxy_headers(proxy)
-    with ApiClient(settings) as client:
-        client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = tls.context()
-        try:
-            valid = AuthenticationApi(client).validate().valid
-        except ApiException as error:
-            if error.status not in (401, 403):
-                return f"HTTP {error.status}" if error.status else tls_trouble(error) or "the connection was lost"
-            valid = False
-        except urllib3.exceptions.HTTPError as error:
-            if (trouble := tls_trouble(error)) is not None:
-                return trouble
-            return f"no connection ({type(getattr(error, 'reason', None) or error).__name__})"
-        except (ValueError, TypeError, AttributeError):
-            return "its answer makes no sense"
-    if not valid:
-        raise Unavailable("auth", f"{host} says that the API key is not valid")
-    return ""
-
-
-def _proxy_headers(proxy: str | None) -> dict[str, str] | None:
-    """The proxy's name and password, which urllib3 does not take out of its address by itself."""
-    from urllib3 import make_headers
-
-    parts = urlsplit(proxy or "")
-    if parts.username is None:
-        return None
-    return dict(make_headers(proxy_basic_auth=f"{unquote(parts.username)}:{unquote(parts.password or '')}"))
-
-
-async def _aside(work: Callable[[], T]) -> T:
-    """The result of something that blocks, from a daemon thread: one that hangs keeps neither loop nor process."""
-    done: Future[T] = Future()
-    done.set_running_or_notify_cancel()  # from here on nobody who waits for it can cancel it
-
-    def run() -> None:
-        try:
-            result = work()
-        except BaseException as error:  # noqa: BLE001  handed on to whoever waits
-            done.set_exception(error)
-        else:
-            done.set_result(result)
-
-    threading.Thread(target=run, name="datadog", daemon=True).start()
-    return await asyncio.wrap_future(done)
 
 
 def _older(times: Iterable[int], now: int) -> frozenset[int]:

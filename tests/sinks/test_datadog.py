@@ -29,7 +29,8 @@ from shipper.testing import (
     make_events,
     odd_events,
 )
-from sinks.datadog import INTAKE, Datadog, address_of
+from sinks.datadog import Datadog
+from sinks.datadog_site import INTAKE, address_of
 
 OK = Reply(202, b"{}", {"Content-Type": "application/json"})
 
