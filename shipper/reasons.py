@@ -49,7 +49,7 @@ WHAT_TO_DO: dict[Reason, str] = {
     "too_large": "An event exceeds the destination's limit: see the dead letter; raise the limit there if that is possible.",
     "too_old": "An event is older than the destination takes: see the sink's too_old setting.",
     "undecodable": "The source sends something that is no JSON: read it by hand, then step over it with `shipper checkpoint set`.",
-    "redaction": "A redaction rule could not be applied, so the event was not sent: correct the rule.",
+    "redaction": "The sink's redact could not be applied, so nothing was sent: put the file of its hmac_key in place; of a dead letter, read it and decide.",
     "journal_full": "The journal or the dead letters have reached their limit: clear the cause of the backlog, or raise the limit.",
     "disk_full": "The state directory's file system is full: free some space; work resumes by itself.",
     "io": "The disk reports errors: look at the kernel log and replace it; start again on a sound disk.",

@@ -17,7 +17,7 @@ request of each kind; 401, 403, 404 and redirects are `Unavailable`, since the e
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar
@@ -26,13 +26,14 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from shipper.event import Batch
+from shipper.event import Batch, Event
 from shipper.http import LOOPBACK, Answer, HttpClient, HttpError, Proxy, proxy_for, reason_of_status
 from shipper.reasons import Reason
 from shipper.retry import retry_after_secs
 from shipper.secret import Secret
 from shipper.shape.filter import Filter
 from shipper.shape.formats import Format, lines, overhead
+from shipper.shape.redact import Redact
 from shipper.tls import Tls
 
 ENTRY_POINTS = "shipper.sinks"
@@ -139,6 +140,7 @@ class SinkConfig(_Section):
     batch: BatchLimits = BatchLimits()
     request: RequestLimits = RequestLimits()
     filter: Filter = Filter()
+    redact: Redact = Redact()
     tls: Tls = Tls()
 
 
@@ -196,12 +198,27 @@ class Sink(ABC):
 
     @property
     def framing(self) -> int:
-        """`overhead` in the configured format, whose fields stand beside the event's bytes."""
-        return self.overhead + overhead(self.config.format)
+        """`overhead` in the configured format, whose fields stand beside the event's bytes, and with its pseudonyms."""
+        return self.overhead + overhead(self.config.format) + int(self.config.redact.growth)
 
     def bodies(self, batch: Batch) -> list[bytes]:
-        """Each event's JSON in the configured format, its own bytes spliced in: one line without CR or LF."""
-        return lines(self.config.format, batch.events, batch.source, add_tenant_name=self.config.add_tenant_name)
+        """Each event's JSON in the configured format, its own bytes spliced in: one line without CR or LF.
+
+        Nothing else of an event may leave: this is where it is redacted. Raises Rejected for those that can't be, and
+        Unavailable where the key of their pseudonyms can't be read.
+        """
+        events = self._redacted(batch.events) if self.config.redact.fields else batch.events
+        return lines(self.config.format, events, batch.source, add_tenant_name=self.config.add_tenant_name)
+
+    def _redacted(self, events: Sequence[Event]) -> Sequence[Event]:
+        apply = self.config.redact.apply
+        try:
+            return [msgspec.structs.replace(event, raw=apply(event.raw)) for event in events]
+        except OSError as error:
+            raise Unavailable("redaction", f"the file of redact.hmac_key can't be read ({error.strerror})") from None
+        except ValueError as error:
+            # Which one is left open: a sink may have asked for some of a batch only.
+            raise Rejected("redaction", "an event can't be redacted", detail=str(error), own=True) from None
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -29,6 +29,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import structlog.testing
 
 from shipper.event import Batch, Event
@@ -49,6 +50,7 @@ from shipper.scripted import (
 )
 from shipper.secret import Secret
 from shipper.shape import envelope
+from shipper.shape.redact import Redact
 from shipper.sink import Fatal, Rejected, RequestLimits, Sink, Unavailable
 
 __all__ = [
@@ -202,6 +204,24 @@ class SinkContract:
                 )
 
     # What must not get out
+
+    def test_sends_nothing_that_is_to_be_redacted(self) -> None:
+        event = make_event(1, user_name="someone-in-particular", details={"note": "said-in-confidence"})
+        redact = Redact(fields={"user_name": "drop", "details.note": "hmac"}, hmac_key=Secret("made-up"))
+        with self.destination() as destination:
+            asyncio.run(self._write_all(self.make(destination, redact=redact), [make_batch([event])]))
+            [arrived] = self.arrived_at(destination)
+            for word in (b"someone-in-particular", b"said-in-confidence"):
+                assert word not in arrived, "what redact names is sent: take events from self.bodies(batch) alone"
+
+    def test_an_event_that_can_t_be_redacted_is_refused_without_asking_the_destination(self) -> None:
+        odd = msgspec.structs.replace(make_event(1), raw=b'["no object"]')
+        with self.destination() as destination:
+            sink = self.make(destination, redact=Redact(fields={"ip": "drop"}))
+            [outcome] = asyncio.run(self._write_all(sink, [make_batch([odd])], failing=True))
+            assert isinstance(outcome, Rejected), f"it is {outcome!r}, though self.bodies(batch) raises Rejected"
+            assert (outcome.reason, outcome.own) == ("redaction", True)
+            assert not self.arrived_at(destination), "it was sent"
 
     def test_prints_and_logs_neither_events_nor_secrets(self) -> None:
         async def play(sink: Sink) -> list[Outcome]:

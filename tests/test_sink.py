@@ -22,6 +22,7 @@ from shipper import (
     Unavailable,
     check_url,
 )
+from shipper.shape.redact import Redact
 from shipper.sink import clip, load_sink_type, sink_types
 from shipper.testing import Reply, make_answer, make_batch, make_event, make_events
 
@@ -213,6 +214,17 @@ def test_bodies_are_envelopes_or_raw_events() -> None:
     assert Plain(Plain.Config(add_tenant_name=False)).bodies(batch) == [enveloped]
     assert b'"data":{"tenant_name":"acme",' in Plain(Plain.Config()).bodies(batch)[0]
     assert Plain(Plain.Config(format="raw")).bodies(batch) == [raw]
+
+
+def test_without_the_key_of_its_pseudonyms_a_sink_gives_nothing_out_until_it_is_there(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    redact = Redact(fields={"type": "hmac"}, hmac_key=Secret(path=key))
+    sink = Plain(Plain.Config(type="plain", redact=redact))
+    with pytest.raises(Unavailable, match="hmac_key can't be read") as later:
+        sink.bodies(make_batch())
+    assert later.value.reason == "redaction"
+    key.write_text("made-up")
+    assert len(sink.bodies(make_batch())) == len(make_batch().events)
 
 
 async def test_a_sink_without_clients_needs_only_write() -> None:

@@ -7,7 +7,7 @@ surrogate pairs, control characters.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -50,6 +50,32 @@ def member(raw: bytes, name: str) -> bytes | None:
     return next((raw[m.value_at] for m in _members(raw) if m.name == name), None)
 
 
+Change = Callable[[bytes], bytes | None]
+"""From a value's JSON to what takes its place; None leaves its member out."""
+Changes = Mapping[str, "Change | Changes"]
+"""By name: what becomes of a member's value, or of the members within it."""
+
+
+def change_members(raw: bytes, changes: Changes) -> bytes:
+    """The event with other values in these members; where a list stands, in each of its elements.
+
+    All other values stay as they came, byte for byte. Raises ValueError where it is no object, or can't be read.
+    """
+    text = raw.decode("latin-1")
+    try:
+        at = _past(text, 0)
+        if text[at] != "{":
+            raise ValueError("an event that is no object")
+        return _changed(text, slice(at, len(text)), changes)
+    except (IndexError, RecursionError) as error:
+        raise ValueError(f"no event that can be read ({type(error).__name__})") from None
+
+
+def text_of(value: bytes) -> str:
+    """The text of a JSON string."""
+    return str(_tolerant.decode(value.decode("utf-8", "surrogateescape")))
+
+
 def object_in(raw: bytes) -> dict[str, Any]:
     """The outermost object with all its members; none where it is no object, or can't be read."""
     try:
@@ -60,6 +86,37 @@ def object_in(raw: bytes) -> dict[str, Any]:
         except (ValueError, RecursionError):
             return {}
     return found if isinstance(found, dict) else {}
+
+
+def _changed(text: str, at: slice, changes: Changes) -> bytes:
+    """A value with what is in it changed."""
+    if text[at.start] == "[":
+        return b"[%b]" % b",".join(_changed(text, element, changes) for element in _elements(text, at.start))
+    if text[at.start] != "{":
+        return text[at].encode("latin-1")
+    parts = []
+    for one in _walk(text, at.start):
+        name, value = text[one.name_at].encode("latin-1"), text[one.value_at].encode("latin-1")
+        change = changes.get(one.name if name.isascii() else text_of(name))
+        if change is None:
+            parts.append(name + b":" + value)
+        elif not callable(change):
+            parts.append(name + b":" + _changed(text, one.value_at, change))
+        elif (changed := change(value)) is not None:
+            parts.append(name + b":" + changed)
+    return b"{%b}" % b",".join(parts)
+
+
+def _elements(text: str, at: int) -> Iterator[slice]:
+    at = _past(text, at + 1)
+    while text[at] != "]":
+        _, end = _tolerant.raw_decode(text, at)
+        yield slice(at, end)
+        at = _past(text, end)
+        if text[at] == ",":
+            at = _past(text, at + 1)
+        elif text[at] != "]":
+            raise ValueError("elements without a comma between them")
 
 
 def _spliced(raw: bytes, changes: list[tuple[slice, bytes]]) -> bytes:

@@ -9,9 +9,10 @@ from daemon_case import SECRETS, TenantThread
 from s3_case import Bucket
 from test_lost_state import archiving
 
+from shipper.config import load
 from shipper.simulator.tenant import Tenant
 from shipper.sources.start import synthetic_id
-from shipper.started import changed_parts
+from shipper.started import changed_parts, line_of
 
 CLIENT: dict[str, Any] = {"client_id": "canary-client", "client_secret": SECRETS["client_secret"], "plan": "none"}
 DAY_MS = 86_400_000
@@ -48,3 +49,17 @@ def test_a_changed_filter_or_redaction_is_told_at_the_next_start() -> None:
     assert changed_parts(before, "start version=2 sinks=dd filters=bb redaction=cc") == []
     assert changed_parts(before, "start version=1 sinks=aa filters=xx redaction=yy") == ["filters", "redaction"]
     assert changed_parts(None, before) == []
+
+
+def test_a_rule_of_redaction_is_part_of_that_line_and_its_key_is_not(tmp_path: Path) -> None:
+    def line(rules: str) -> str:
+        source = '[sources.acme]\ntype = "auth0"\ndomain = "acme.us.auth0.com"\ntoken = "made-up"\n'
+        sink = f'[sinks.console]\ntype = "stdout"\n[sinks.console.redact]\n{rules}\n'
+        (tmp_path / "config.toml").write_text(source + sink)
+        return line_of("start", load(tmp_path / "config.toml", {}))
+
+    none, one = line(""), line('fields = { ip = "drop" }')
+    assert changed_parts(none, one) == ["redaction"]
+    keyed = [line(f'fields = {{ ip = "hmac" }}\nhmac_key = "{key}"') for key in ("first", "second")]
+    assert changed_parts(one, keyed[0]) == ["redaction"]
+    assert keyed[0] == keyed[1]

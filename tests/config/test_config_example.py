@@ -17,7 +17,7 @@ from shipper.sources import SourceConfig
 from shipper.sources.kinds import SOURCE_TYPES
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
-NOT_SET = {"ca_file", "cert_file", "key_file"}
+NOT_SET = {"ca_file", "cert_file", "key_file", "fields", "hmac_key_file"}
 """Settings without a default that a file could hold: the example shows a made-up one and says so."""
 
 
@@ -33,7 +33,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def file(tmp_path: Path, certificates: Path) -> Path:
-    for name in ("acme.client_secret", "identity.app_secret", "siem.token", "observability.api_key"):
+    for name in ("acme.client_secret", "identity.app_secret", "siem.token", "siem.hmac_key", "observability.api_key"):
         (tmp_path / name).write_text("made up", encoding="utf-8")
     made = {"ca.pem": "authority.pem", "cert.pem": "client.pem", "key.pem": "client.key"}
     for name, certificate in made.items():

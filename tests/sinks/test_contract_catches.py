@@ -207,6 +207,11 @@ class KeepsABatchInItself(Good):
         return await super().write(self._batch)
 
 
+class SendsEventsAsTheyCame(Good):
+    def bodies(self, batch: Batch) -> list[bytes]:
+        return [event.raw for event in batch.events]
+
+
 class UnderstatesItsOverhead(Good):
     overhead = 10
 
@@ -300,6 +305,12 @@ FAULTS: list[tuple[type[Sink], str, str]] = [
     (DecodesAndEncodes, "test_never_changes_an_events_bytes", "arrives out of order, or changed"),
     (KeepsABatchInItself, "test_serves_several_lanes_at_once", "in each other's way"),
     (UnderstatesItsOverhead, "test_takes_no_more_room_than_its_overhead_says", "at least, not 10"),
+    (SendsEventsAsTheyCame, "test_sends_nothing_that_is_to_be_redacted", "what redact names is sent"),
+    (
+        SendsEventsAsTheyCame,
+        "test_an_event_that_can_t_be_redacted_is_refused_without_asking_the_destination",
+        "it is None, though",
+    ),
     (LogsEvents, "test_prints_and_logs_neither_events_nor_secrets", "the log or the output shows an event"),
     (LogsFailedEvents, "test_prints_and_logs_neither_events_nor_secrets", "the log or the output shows an event"),
     (PrintsItsSecret, "test_prints_and_logs_neither_events_nor_secrets", "the log or the output shows the secret"),
