@@ -2,7 +2,9 @@
 
 The journal hands out the very same batches again after a crash, so a repeated write finds its own object in place
 (`If-None-Match: *` answers 412) instead of making a second one. What is in place is compared by `content-sha256`, the
-hash of the lines before compression, so that another version's compressor makes no difference.
+hash of the lines before compression, so that another version's compressor makes no difference. An object that this
+lane has not just tried to write itself (after a replay, `--recover`, `checkpoint set`) is also read: someone may have
+put another body under those metadata.
 
 Amazon S3 docs: "How to prevent object overwrites with conditional writes", "Checking object integrity". boto3 blocks,
 so every write has a daemon thread of its own: one that hangs keeps neither another one nor the process's end waiting.
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from shipper import Batch, BatchLimits, Origin, Rejected, SinkConfig, Unavailable, check_url
+from shipper import Batch, BatchLimits, Damaged, Origin, Rejected, SinkConfig, Unavailable, check_url
 from sinks.s3_archive import S3Archive
 from sinks.s3_layout import Hour, Object, hours_of, object_of, path_of
 
@@ -197,10 +199,25 @@ class S3(S3Archive):
             except PermissionError:
                 self._assume_ours(job, key)
                 return
-            if there.get("content-sha256") == wanted.metadata["content-sha256"]:
+            same = there.get("content-sha256") == wanted.metadata["content-sha256"]
+            if same and (job.batch.replayed or self._is_whole(store, job, key)):
                 return
             job.conflicts.append(f"{key} holds something else and is left as it is; these events go beside it")
         raise Unavailable("refused", f"{key}: strangers' objects stand under all names")
+
+    def _is_whole(self, store: "Store", job: "_Job", key: str) -> bool:
+        """Whether an object holds the lines that its metadata say."""
+        from sinks.s3_store import in_archive_tier
+
+        try:
+            self.lines_in(store, self._path(key))
+        except Damaged:
+            return False
+        except Exception as error:
+            if not in_archive_tier(error):
+                raise
+            job.unverified.append(f"{key} is there, in an archive tier: what it holds can't be read, and is believed")
+        return True
 
     @staticmethod
     def _assume_ours(job: "_Job", key: str) -> None:

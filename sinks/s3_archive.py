@@ -73,20 +73,20 @@ class S3Archive(Archive):
 
     async def lines(self, key: str) -> list[bytes]:
         """An object's envelopes, without their line ends. Raises Damaged where they are not what its metadata say."""
+        return await self.ask(lambda store: self.lines_in(store, key))
+
+    def lines_in(self, store: "Store", key: str) -> list[bytes]:
+        """As `lines`. Blocks."""
         full = self.below_prefix(key)
-
-        def read(store: "Store") -> list[bytes]:
-            there = _allowed(lambda: store.pieces_of(full), "s3:GetObject")
-            if there is None:
-                raise Unavailable("not_found", f"{key} is not there any more")
-            metadata, pieces = there
-            with closing(pieces):
-                stored = stored_of(key, metadata, 0)
-                if stored is None:
-                    raise Damaged(f"{key}: its metadata are not those of an object of ours")
-                return lines_of(stored, pieces, MAX_OBJECT_BYTES)
-
-        return await self.ask(read)
+        there = _allowed(lambda: store.pieces_of(full), "s3:GetObject")
+        if there is None:
+            raise Unavailable("not_found", f"{key} is not there any more")
+        metadata, pieces = there
+        with closing(pieces):
+            stored = stored_of(key, metadata, 0)
+            if stored is None:
+                raise Damaged(f"{key}: its metadata are not those of an object of ours")
+            return lines_of(stored, pieces, MAX_OBJECT_BYTES)
 
     async def notes(self, folder: str) -> list[str]:
         """The paths of the notes below a folder, in the order of their names."""

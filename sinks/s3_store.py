@@ -220,6 +220,11 @@ def _absent(error: failures.ClientError) -> bool:
     return _status(error) == 404 and _code(error) in ("", "NoSuchKey", "NotFound")
 
 
+def in_archive_tier(error: Exception) -> bool:
+    """Whether an object can't be read for its storage class."""
+    return isinstance(error, failures.ClientError) and _code(error) == "InvalidObjectState"
+
+
 def outcome_of(error: Exception, batch: Batch) -> Unavailable | Rejected:
     """What a failed call means. Raises errors again that are no failure of the store's or of the way there."""
     if isinstance(error, failures.ClientError):

@@ -22,12 +22,13 @@ from shipper.exit_status import USAGE
     help="log_ids that a SIEM exported, one a line: plain, or JSON with log_id, data.log_id or _id.",
 )
 @click.option("--repair", is_flag=True, help="Write what is missing.")
-@click.option("--ids", "all_ids", is_flag=True, help="Read every object, not only where the counts differ.")
+@click.option("--quick", is_flag=True, help="Believe an object's metadata: read only the hours whose counts differ.")
 @click.option("--no-source", is_flag=True, help="Do not read the source itself once more.")
 def verify(config_file: Path | None, since: int, until: int, *, no_source: bool, **typed: Any) -> None:
     """Compare what a destination holds with the journal's ledger and with the source, hour by hour.
 
-    Hours with events on their way are left out. Exits with 1 where anything is missing, too much, or there twice.
+    Every object is read and compared with its hash. Hours with events on their way are left out. Exits with 1 where
+    anything is missing, too much, altered, or there twice.
     """
     if since >= until:
         fail(USAGE, "--from must be before --to")

@@ -1,18 +1,41 @@
 """Into an archive, a replay writes only what is not there, and nothing that a live lane is still to bring."""
 
-from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import aclosing, suppress
+import fcntl
+import os
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
 from shipper.archive import Archive, Damaged
+from shipper.journal import UnknownNameError
 from shipper.replay.archived import id_in, patiently
 from shipper.replay.supply import Portion
 from shipper.tally import HOUR_MS
 
 HOURS_KEPT = 30
 """Ids of so many hours are kept in memory. An hour that comes again after that is read anew."""
+
+
+@contextmanager
+def alone(state_dir: Path) -> Iterator[None]:
+    """Nobody else of this state directory fills an archive meanwhile. Raises UnknownNameError.
+
+    Two at once would find the same events missing, and cut their objects at other ones, so that a key tells neither of
+    the other. The lock is on the directory itself: that needs no file, which a full disk would not have.
+    """
+    descriptor = os.open(state_dir, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            words = "another replay, export or repair is writing into an archive: let it end first"
+            raise UnknownNameError("operator", words) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Missing:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from shipper.exit_status import IO_FAILED, OK, UNDONE
 from shipper.journal import UnknownNameError
 from shipper.replay.archived import ArchiveSupply
 from shipper.replay.bars import Span, events_bar
-from shipper.replay.missing import Missing, Wanted
+from shipper.replay.missing import Missing, Wanted, alone
 from shipper.replay.names import archive_for, opened, source_named, sources_of
 from shipper.replay.progress import Progress
 from shipper.replay.run import Order, Outcome, Replay, choose
@@ -128,7 +128,8 @@ async def deliver(
     going_on = f", going on behind {begun.delivered} events" if begun else ""
     say(f"{order.words} using the {supply.using}{going_on}")
     span = Span(order.since, order.until, int(time.time() * 1000), backwards=newest_first)
-    with events_bar(order.words, span, begun.delivered if begun else 0) as tell:
+    alone_there = alone(settings.state_dir) if isinstance(sink, Archive) else nullcontext()
+    with alone_there, events_bar(order.words, span, begun.delivered if begun else 0) as tell:
         outcome = await _run(settings, ask, order, sink, supply, tell)
     return _told(order, outcome)
 

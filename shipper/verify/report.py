@@ -28,6 +28,8 @@ def lines_of(found: Findings) -> list[str]:
     if found.left_out:
         which = "dead letters, filtered out, of before its lane began, or given up"
         lines.append(f"{found.left_out} more events of these hours were not for it to hold: {which}")
+    if found.repeated:
+        lines.append(f"{found.repeated} events are there once more, as the ledger says: a checkpoint was set back")
     if found.open:
         lines.append(f"still open, not compared: {spans(found.open)}")
     if found.unknown:

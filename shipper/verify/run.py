@@ -24,7 +24,8 @@ FOREVER_MS = 253_402_300_800_000
 
 class Findings(msgspec.Struct):
     """What a verification found. hours, events: how much was compared. left_out: what the source brought in them that
-    was not to be there. open: hours with events on their way.
+    was not to be there. repeated: how many are there once more, as the ledger says.
+    open: hours with events on their way.
 
     unknown: hours of before the ledger that nothing speaks of. foreign: keys that are not ours. damaged, broken_chain:
     in words. gone: keys that a digest lists and nothing stands under. notes: what else a person should know.
@@ -34,6 +35,7 @@ class Findings(msgspec.Struct):
     hours: int = 0
     events: int = 0
     left_out: int = 0
+    repeated: int = 0
     differences: list[Difference] = []
     open: list[int] = []
     unknown: list[int] = []
@@ -53,8 +55,8 @@ class Verify:
     """since, until: whole hours, the latter not included. supplies: where the ids of an hour may be had from.
 
     held: what is compared with the ledger. wants: the sink's filter, None for all. reread: the source itself, None to
-    leave it out. all_ids: read every object, not only those of hours whose counts differ. progress: called with the
-    hours done and all hours.
+    leave it out. quick: believe the objects' metadata, and read only those of hours whose counts differ. progress:
+    called with the hours done and all hours.
     """
 
     def __init__(
@@ -70,11 +72,11 @@ class Verify:
         exported: Exported | None = None,
         wants: Wants | None = None,
         reread: SourceSupply | None = None,
-        all_ids: bool = False,
+        quick: bool = False,
         progress: Callable[[int, int], None] = lambda _done, _all: None,
     ) -> None:
         self._ask, self._source, self._config, self._sink, self._hours = ask, source, config, sink, hours
-        self._supplies, self._reread, self._all_ids, self._progress = supplies, reread, all_ids, progress
+        self._supplies, self._reread, self._quick, self._progress = supplies, reread, quick, progress
         self._exported, self._archive, self._wants = exported, archive, wants
         self._bucket = Bucket(archive, source) if archive is not None and exported is None else None
         self._dead: frozenset[str] | None = None
@@ -92,10 +94,12 @@ class Verify:
         interesting = self._interesting(books, reread)
         for done, hour in enumerate(interesting):
             self._progress(done, len(interesting))
+            # Also where there is nothing to compare with: an altered object shows by itself.
+            ids = await self._bucket.ids(hour) if self._bucket is not None and not self._quick else None
             if books.open(hour):
                 found.open.append(hour)
                 continue
-            await self._compare(found, books, hour, reread.get(hour, Tally()) if hour >= reread_from else None)
+            await self._compare(found, books, hour, reread.get(hour, Tally()) if hour >= reread_from else None, ids)
         self._progress(len(interesting), len(interesting))
         await self._forgive_what_moved(found, books)
         await self._walk_digests(found)
@@ -108,7 +112,10 @@ class Verify:
         known = books.stored.keys() | books.delivered.keys() | reread.keys() | held
         return sorted(hour for hour in known if hour in self._hours)
 
-    async def _compare(self, found: Findings, books: Books, hour: int, source: Tally | None) -> None:
+    async def _compare(
+        self, found: Findings, books: Books, hour: int, source: Tally | None, ids: list[str] | None
+    ) -> None:
+        """source: what it still has of the hour, None where that is not known. ids: what the bucket holds, if read."""
         expected = books.expected(hour)
         if not books.known(hour):
             if source is None:
@@ -117,7 +124,7 @@ class Verify:
             expected = source if self._wants is None else await self._wanted_there(hour)
         elif source is not None:
             found.differences += filter(None, [await self._against_source(books, hour, source)])
-        difference = await self._against_held(hour, expected, books.stored.get(hour, Tally()))
+        difference = await self._against_held(found, hour, expected, books.stored.get(hour, Tally()), ids)
         if difference is not None and not difference.missing and hour * HOUR_MS < books.began_ms:
             # A part of the hour is older than the journal: an earlier one may have brought it there.
             found.unknown.append(hour)
@@ -132,22 +139,34 @@ class Verify:
         assert self._reread is not None, "the source was read for this hour"  # noqa: S101
         return tally(await _ids_from(self._reread, hour, self._wants))
 
-    async def _against_held(self, hour: int, expected: Tally, stored: Tally) -> Difference | None:
+    async def _against_held(
+        self, found: Findings, hour: int, expected: Tally, stored: Tally, ids: list[str] | None
+    ) -> Difference | None:
         if self._exported is not None:
-            return await self._by_ids(hour, expected, stored, partial(self._exported.ids, hour))
-        if self._bucket is None or (not self._all_ids and self._bucket.counted(hour) == expected.events):
+            return await self._by_ids(found, hour, expected, stored, partial(self._exported.ids, hour))
+        if self._bucket is None or (ids is None and self._bucket.counted(hour) == expected.events):
             return None
-        ids = await self._bucket.ids(hour)
-        return await self._by_ids(hour, expected, stored, lambda _known: ids)
+        there = await self._bucket.ids(hour) if ids is None else ids
+        return await self._by_ids(found, hour, expected, stored, lambda _known: there)
 
     async def _by_ids(
-        self, hour: int, expected: Tally, stored: Tally, ids: Callable[[Collection[str]], list[str]]
+        self,
+        found: Findings,
+        hour: int,
+        expected: Tally,
+        stored: Tally,
+        ids: Callable[[Collection[str]], list[str]],
     ) -> Difference | None:
         """ids: those that are there, with the help of those that are known."""
         what = f"journal → {self._sink}"
         # All that the source brought is there, whoever delivered it: a lane begins behind what an earlier one did.
         for whole in (expected, stored):
-            difference = by_ids(what, hour, whole, ids(()), None)
+            there = ids(())
+            if tally(there).same(whole):
+                # What is there more than once was delivered so: someone had set a checkpoint back.
+                found.repeated += len(there) - len(set(there))
+                return None
+            difference = by_ids(what, hour, whole, there, None)
             if difference is None or not (difference.missing or difference.extra):
                 return difference
         known = await self._known_ids(hour)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from shipper.config import Settings
 from shipper.exit_status import OK, UNDONE
 from shipper.journal import UnknownNameError
 from shipper.replay.bars import counting_bar
-from shipper.replay.missing import Missing, Wanted
+from shipper.replay.missing import Missing, Wanted, alone
 from shipper.replay.names import archives_of, is_archive, opened, sink_named, source_named, sources_of
 from shipper.replay.run import Order, Replay, choose
 from shipper.replay.session import say, stopped_by_signals, supplies_for
@@ -31,7 +32,7 @@ _LAST_ID = re.compile(r"-([0-9A-Za-z_]+)(?:-[0-9]{1,2})?\.jsonl(?:\.[a-z]+)?$", 
 class Request(msgspec.Struct, frozen=True):
     """What was typed. against: a file of exported ids, None to read the sink's own bucket.
 
-    page_secs: between two pages of the source. who: types it.
+    quick: as of `Verify`. page_secs: between two pages of the source. who: types it.
     """
 
     sink: str
@@ -40,7 +41,7 @@ class Request(msgspec.Struct, frozen=True):
     source: str = ""
     against: Path | None = None
     repair: bool = False
-    all_ids: bool = False
+    quick: bool = False
     with_source: bool = True
     page_secs: float = PAGE_SECS
     who: str = ""
@@ -117,7 +118,7 @@ class _Session:
                 reread=SourceSupply(self._source, self._config, page_secs=request.page_secs)
                 if request.with_source
                 else None,
-                all_ids=request.all_ids,
+                quick=request.quick,
                 progress=tell,
             )
             return verify, await verify.run()
@@ -147,7 +148,8 @@ class _Session:
         archive = self._sink if isinstance(self._sink, Archive) else None
         missing = Missing(archive, self._source, wanted)
         replay = Replay(order, self._config, self._sink, self._ask, missing=missing, ends=ends)
-        with stopped_by_signals(replay.stop):
+        alone_there = alone(self._settings.state_dir) if archive is not None else nullcontext()
+        with alone_there, stopped_by_signals(replay.stop):
             outcome = await replay.run(supply)
         say(f"repair: {outcome.delivered} events written, {moment(order.since)} until {moment(order.until)}, "
             f"using the {outcome.using}; {outcome.refused} refused")  # fmt: skip

@@ -12,6 +12,7 @@ from replay_case import START_MS, Scene, at, hours_of_events, id_at, scene
 from s3_case import Bucket
 
 from shipper.journal import UnknownNameError
+from shipper.replay.missing import alone
 from shipper.replay.supply import SourceSupply, SupplyError
 from shipper.scripted import Received, Reply
 from shipper.shape.formats import FORMATS, Format
@@ -327,6 +328,36 @@ async def test_an_archive_gets_only_what_it_lacks_and_nothing_that_its_lane_is_s
         assert "left to the lane itself, which is still at it: 1 hours" in said
 
 
+async def test_of_two_that_fill_an_archive_at_once_the_second_is_refused(tmp_path: Path, bucket: Bucket) -> None:
+    events = hours_of_events(2, 60)
+    async with scene(tmp_path, bucket, events) as one:
+        await one.fill("archive")
+        for key in one.keys_of(0) + one.keys_of(1):
+            bucket.client.delete_object(Bucket=bucket.name, Key=key)
+        # Both would find the archive empty, and cut their objects at other events.
+        both = one.replay("archive", since=START_MS + HOUR_MS // 2), one.replay("archive")
+        one_of_them, other = await asyncio.gather(*both, return_exceptions=True)
+        refused = other if one_of_them == 0 else one_of_them
+        assert isinstance(refused, UnknownNameError)
+        assert "another replay, export or repair is writing into an archive: let it end first" in str(refused)
+        assert await one.replay("archive") == 0
+        assert sorted(one.archived()) == sorted(events)
+
+
+async def test_while_one_fills_an_archive_nothing_is_repaired_and_a_siem_is_replayed_to(
+    tmp_path: Path, bucket: Bucket
+) -> None:
+    async with scene(tmp_path, bucket, hours_of_events(2, 10)) as one:
+        await one.fill("archive", "siem")
+        bucket.client.delete_object(Bucket=bucket.name, Key=one.keys_of(0)[0])
+        with alone(one.settings.state_dir):
+            with pytest.raises(UnknownNameError, match="let it end first"):
+                await one.verify(repair=True)
+            assert (await one.verify())[0] == 1
+            assert await one.replay("siem") == 0
+        assert (await one.verify(repair=True))[0] == 0
+
+
 async def test_a_rate_is_kept(tmp_path: Path, bucket: Bucket) -> None:
     async with scene(tmp_path, bucket, hours_of_events(1, 30)) as one:
         await one.fill("siem")
@@ -353,7 +384,7 @@ async def test_what_an_odd_event_is_survives_the_archive(tmp_path: Path, bucket:
         one.siem.batches.clear()
         assert await one.replay("siem", using="archive") == 0
         assert sorted(one.siem.events) == sorted(live)
-        assert (await one.verify(all_ids=True))[0] == 0
+        assert (await one.verify())[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -297,11 +297,41 @@ PRESENT = error(412, "PreconditionFailed")
 OURS = own_hash(make_sink("http://127.0.0.1:1"), make_batch())
 
 
+def whole(batch: Batch) -> Reply:
+    """The answer to a GET of the batch's object."""
+    sink = make_sink("http://127.0.0.1:1")
+    [hour] = hours_of(batch)
+    put = sink.object_of(batch, hour)
+    headers = {f"x-amz-meta-{name}": value for name, value in put.metadata.items()}
+    return Reply(200, put.body, {"ETag": '"made-up"', **headers})
+
+
 async def test_an_equal_object_in_place_is_delivered() -> None:
-    notices, requests = await told([PRESENT, found(OURS)])
+    notices, requests = await told([PRESENT, found(OURS)], replayed=True)
     assert [request.method for request in requests] == ["PUT", "HEAD"]
     assert requests[0].path == requests[1].path
     assert notices == []
+
+
+async def test_an_equal_object_that_this_lane_has_not_tried_to_write_is_read() -> None:
+    notices, requests = await told([PRESENT, found(OURS), whole(make_batch())])
+    assert [request.method for request in requests] == ["PUT", "HEAD", "GET"]
+    assert len({unquote(request.path).partition("?")[0] for request in requests}) == 1
+    assert notices == []
+
+
+async def test_another_body_under_our_metadata_is_no_delivery() -> None:
+    reply = whole(make_batch())
+    notices, requests = await told([PRESENT, found(OURS), Reply(200, b"not ours", reply.headers)])
+    assert [request.method for request in requests] == ["PUT", "HEAD", "GET", "PUT"]
+    assert requests[3].path == requests[0].path.replace(".jsonl.gz", "-2.jsonl.gz")
+    assert notices == ["key_conflict"]
+
+
+async def test_an_equal_object_in_an_archive_tier_is_believed_and_told() -> None:
+    notices, requests = await told([PRESENT, found(OURS), error(403, "InvalidObjectState")])
+    assert [request.method for request in requests] == ["PUT", "HEAD", "GET"]
+    assert notices == ["unverified"]
 
 
 async def test_another_object_in_place_is_left_alone_and_ours_goes_beside_it() -> None:
@@ -314,7 +344,7 @@ async def test_another_object_in_place_is_left_alone_and_ours_goes_beside_it() -
 
 
 async def test_our_object_beside_anothers_is_found_again() -> None:
-    notices, requests = await told([PRESENT, found("0" * 64), PRESENT, found(OURS)])
+    notices, requests = await told([PRESENT, found("0" * 64), PRESENT, found(OURS)], replayed=True)
     assert [request.method for request in requests] == ["PUT", "HEAD", "PUT", "HEAD"]
     assert notices == ["key_conflict"]
 
