@@ -100,7 +100,7 @@ def _print_remarks(out: "Console", found: dict[str, Any]) -> None:
     from shipper.commands.shown import moment
 
     if found.get("reload_refused"):
-        out.print("the last reload was refused, and the configuration before it is in force: the log says why")
+        out.print("the last reload was refused, and the configuration before it is in force: `shipper reload` says why")
     for source in found["sources"]:
         if source.get("retention_gaps"):
             last = source["last_retention_gap"]

@@ -1,7 +1,9 @@
 // What a status means for the person who looks: what is wrong, how bad, what to do.
 
 const LEVELS = ["held", "paused", "waiting", "notice", "running", "disabled"];
+// As ShipperSourceStalled and ShipperLaneBehind have it: so far behind, and for so long.
 const BEHIND_SECS = 900;
+const PATIENCE_SECS = 300;
 const PHRASES = {
   held: ["is held", "are held"], paused: ["is paused", "are paused"], waiting: ["waits and tries again", "wait and try again"],
   headroom: ["runs out of retention", "run out of retention"], behind: ["is behind", "are behind"],
@@ -62,7 +64,7 @@ function sourceTrouble(source) {
   if (headroomSecs !== null) facts.unshift(headroomSecs > 0 ? `in ${span(headroomSecs)} the tenant begins to delete what was not read` : "the tenant may be deleting what was not read");
   return {
     key: `source ${source.source}`, phrase: PHRASES[source.state], level: isShort(source) ? "held" : source.state, word: source.state, name: source.source, kind: "source",
-    overdue: (source.lag_seconds ?? source.for_seconds) > BEHIND_SECS,
+    overdue: source.for_seconds >= PATIENCE_SECS && (source.lag_seconds === null || source.lag_seconds > BEHIND_SECS),
     reason: source.reason, secs: source.for_seconds, where: source.tenant, facts, notes: [source.note], todo: source.do,
     command: source.state === "paused" ? "" : `shipper retry ${source.source}`, target: source.source,
   };
@@ -75,7 +77,7 @@ function sinkTrouble(group, lanes) {
   const names = group.map((lane) => lane.source);
   return {
     key: `sink ${first.sink} ${first.state} ${first.reason}`, phrase: PHRASES[first.state], level: first.state, word: first.state, name: first.sink, kind: "sink",
-    reason: first.reason, secs: longest, overdue: group.some((lane) => lane.lag_events > 0 && lane.lag_seconds > BEHIND_SECS),
+    reason: first.reason, secs: longest, overdue: longest >= PATIENCE_SECS && group.some((lane) => lane.lag_events > 0 && lane.lag_seconds > BEHIND_SECS),
     where: all === 1 ? `from ${names[0]}` : `${group.length < all ? `${group.length} of ${all}` : all === 2 ? "both" : `all ${all}`} lanes: ${listed(names)}`,
     facts: [
       `${waiting(total(group, "lag_events"))} in the journal`,
@@ -161,8 +163,8 @@ function refused() {
   return {
     key: "reload", level: "notice", word: "reload refused", name: "Configuration", kind: "file", reason: "", secs: null,
     where: "what runs is what it said before", facts: [], notes: [],
-    todo: "The file is not in force, and the next start would stumble over it. The log names what is wrong; mend it, then reload.",
-    command: "shipper check --offline", target: null,
+    todo: "What stands in the file is not in force. Mend what the log names; this says whether it is in force then:",
+    command: "shipper reload", target: null,
   };
 }
 
@@ -204,7 +206,7 @@ function subline(level, sources, lanes, found) {
   const overdue = found.some((problem) => problem.level === level && problem.overdue);
   const first = {
     held: "Someone has to act.", paused: "Reading stands still until there is room.",
-    waiting: overdue ? "It has lasted for more than 15 minutes: someone should look." : "Nobody has to act yet.",
+    waiting: overdue ? "It has lasted too long: someone should look." : "Nobody has to act yet.",
   }[level];
   const source = stopped.length ? ` Nothing new comes from ${listed(stopped, 3)}.` : "";
   const more = level === "held" && found.some((problem) => problem.word === "waiting") ? " Others wait and try again by themselves." : "";
