@@ -146,18 +146,24 @@ async def test_purging_spares_what_is_younger_or_queued_and_is_counted_and_audit
     assert all(line["who"] and time.time() - line["at"] / 1000 < 600 for line in audit)
 
 
+def given_away(place: Path, roots: str) -> Path:
+    """The journal, as someone else's; who may not give files away puts a link to one of root's there."""
+    journal = place / "state" / "journal"
+    if os.geteuid() == 0:
+        os.chown(journal, 54321, -1)
+    else:
+        journal.rename(place / "aside")
+        journal.symlink_to(roots)
+    return journal
+
+
 async def test_only_its_owner_asks_a_journal_that_no_daemon_holds(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, NOBODY, NOBODY)
     missing = daemon.command("dead", "list")
     assert (missing.returncode, "no journal here" in missing.stderr) == (2, True)
     assert not (tmp_path / "state").exists()
     await stock(tmp_path / "state", [b"1"])
-    journal = tmp_path / "state" / "journal"
-    if os.geteuid() == 0:
-        os.chown(journal, 54321, -1)
-    else:
-        journal.rename(tmp_path / "aside")
-        journal.symlink_to("/")  # is root's
+    journal = given_away(tmp_path, "/")
     before = sorted(journal.iterdir())
     foreign = daemon.command("dead", "list")
     assert (foreign.returncode, foreign.stdout, "belongs to user" in foreign.stderr) == (2, "", True)
@@ -168,12 +174,7 @@ async def test_only_its_owner_asks_a_journal_that_no_daemon_holds(tmp_path: Path
 async def test_only_its_owner_runs_a_journal(tmp_path: Path, how: tuple[str, ...]) -> None:
     daemon = Daemon(tmp_path, NOBODY, NOBODY)
     await stock(tmp_path / "state", [b"1"])
-    journal = tmp_path / "state" / "journal"
-    if os.geteuid() == 0:
-        os.chown(journal, 54321, -1)
-    else:
-        journal.rename(tmp_path / "aside")
-        journal.symlink_to("/root")  # neither its own nor readable
+    journal = given_away(tmp_path, "/root")  # where it is a link: not even readable
     before = sorted((file.name, file.stat().st_uid) for file in journal.iterdir()) if os.geteuid() == 0 else []
     foreign = daemon.command("run", *how)
     assert (foreign.returncode, "belongs to user" in foreign.stderr) == (74, True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from shipper.config import Settings, load
 from shipper.export.session import Request, export
 from shipper.simulator.answer import Answer, Asked
+from shipper.simulator.served import Served
 from shipper.simulator.server import Running, serve
 from shipper.simulator.tenant import Tenant
 from shipper.sources.selection import EVER, Selection
@@ -44,6 +45,19 @@ class Naps:
     async def __call__(self, secs: float) -> None:
         self.secs.append(secs)
         await asyncio.sleep(0)
+
+
+async def cut_off(work: Coroutine[Any, Any, object], tenant: Served, request: int) -> bool:
+    """Works until this request and no further. Returns whether there were so many."""
+    run = asyncio.create_task(work)
+
+    def stop(_: Asked) -> None:
+        run.cancel()
+
+    tenant.script[:] = [*[lambda _: None] * (request - 1), stop]
+    await asyncio.wait([run])
+    tenant.script.clear()
+    return run.cancelled()
 
 
 class Scene:

@@ -1,6 +1,5 @@
 """`shipper export` into a file and to stdout: exact bytes, each once, wherever it was interrupted."""
 
-import asyncio
 import json
 import os
 import stat
@@ -10,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from export_case import NOW_MS, Scene, made, scene, spread
+from export_case import NOW_MS, Scene, cut_off, made, scene, spread
 
 from shipper.export.output import output_to
 from shipper.export.session import export
@@ -29,15 +28,7 @@ MODES: list[dict[str, Any]] = [{}, {"query": "type:s"}, {"query": "", "sort": "d
 
 async def interrupted(one: Scene, request: int, **typed: Any) -> bool:
     """Exports until this request and no further. Returns whether there were so many."""
-    run = asyncio.create_task(one.export(**typed))
-
-    def stop(_: Asked) -> None:
-        run.cancel()
-
-    one.tenant.script[:] = [*[lambda _: None] * (request - 1), stop]
-    await asyncio.wait([run])
-    one.tenant.script.clear()
-    return run.cancelled()
+    return await cut_off(one.export(**typed), one.tenant, request)
 
 
 # -- by the tenant's own order -----------------------------------------------------------------------------------------

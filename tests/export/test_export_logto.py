@@ -1,6 +1,5 @@
 """`shipper export` from Logto: by time and by its three filters, whatever its list does meanwhile."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from export_case import Naps
+from export_case import Naps, cut_off
 from logto_case import MARGIN, NOW, event, events
 
 from shipper.config import Settings, load
@@ -56,15 +55,7 @@ class Scene:
 
     async def interrupted(self, request: int, **selection: Any) -> bool:
         """Exports until this request and no further. Returns whether there were so many."""
-        run = asyncio.create_task(self.export(**selection))
-
-        def stop(_: Asked) -> None:
-            run.cancel()
-
-        self.tenant.script[:] = [*[lambda _: None] * (request - 1), stop]
-        await asyncio.wait([run])
-        self.tenant.script.clear()
-        return run.cancelled()
+        return await cut_off(self.export(**selection), self.tenant, request)
 
 
 @asynccontextmanager
