@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shipper.archive import Archive, Damaged, Found, Stored
-    from shipper.event import Batch, Event, Origin
+    from shipper.event import LONGEST, LONGEST_ID, Batch, Event, Origin
     from shipper.http import Answer, HttpClient
     from shipper.reasons import Reason
     from shipper.retry import retry_after_secs
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from shipper.tls import tls_trouble
 
 _HOMES = {
+    "LONGEST": "shipper.event",
+    "LONGEST_ID": "shipper.event",
     "Answer": "shipper.http",
     "Archive": "shipper.archive",
     "Batch": "shipper.event",
@@ -57,6 +59,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "LONGEST",
+    "LONGEST_ID",
     "Answer",
     "Archive",
     "Batch",

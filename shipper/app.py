@@ -17,7 +17,7 @@ import structlog
 
 from shipper import logs
 from shipper.admin import Admin
-from shipper.chores import Upkeep
+from shipper.chores import Chores
 from shipper.config import ConfigError, Settings, load
 from shipper.crew import Crew, Prepared
 from shipper.delivery import place_of
@@ -148,10 +148,10 @@ class App:
             async with asyncio.TaskGroup() as group:
                 await self._crew.become(first, group, 0.0)
                 self._started(address)
-                upkeep = Upkeep(
+                chores = Chores(
                     self._journal, self._settings, self._metrics, self._log, self._crew.secrets, self._crew.retry
                 )
-                beside = [group.create_task(work) for work in (upkeep.run(), self._history.keep())]
+                beside = [group.create_task(work) for work in (chores.run(), self._history.keep())]
                 await self._until_done(group)
                 self._notify.stopping(self._settings.shutdown_secs + CLOSE_SECS)
                 await self._crew.stop(self._settings.shutdown_secs)

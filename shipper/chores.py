@@ -24,7 +24,7 @@ DIGEST_EVERY_SECS = 5.0
 PURGE_EVERY_SECS = 600.0
 
 
-class Upkeep:
+class Chores:
     """Every few seconds: gives up what may go, and lets what is held try again when its secret changed.
 
     secrets: those in use, with the name of the source or sink that has them. retry: makes that try at once.

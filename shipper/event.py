@@ -71,6 +71,12 @@ class Origin(msgspec.Struct, frozen=True):
     tenant: str
 
 
+LONGEST = Origin(name="x" * 31, type="x" * 30, host="x" * 253, tenant="x" * 63)
+"""Each part as long as it gets, in bytes, for a sink's `overhead`: a label, a kind, a domain name, an Auth0 tenant."""
+
+LONGEST_ID = 71
+"""Bytes of an event's id: `sha256-` and its digits are the longest."""
+
 Notice = Literal["key_conflict", "unverified"]
 """What a person should know of although nothing fails.
 

@@ -15,6 +15,8 @@ from isal import igzip
 from pydantic import AfterValidator, Field, field_validator
 
 from shipper import (
+    LONGEST,
+    LONGEST_ID,
     Answer,
     Batch,
     BatchLimits,
@@ -39,8 +41,8 @@ OLDEST_MS = (17 * 60 + 30) * 60_000
 MAX_ENTRY_BYTES = 1_000_000
 """Datadog cuts a larger entry off by itself, which leaves half a JSON, and says nothing."""
 
-_LONGEST_HOST, _LONGEST_TENANT, _LONGEST_TYPE, _LONGEST_ID, _LONGEST_TIME = 253, 63, 30, 71, 16
-"""Bytes, for `overhead`: a domain name, an Auth0 tenant, a kind of source, `sha256-` and its digits, a time."""
+_TIME_BYTES = 16
+"""For `overhead`: milliseconds, or seconds with a point."""
 
 
 class DatadogLimits(BatchLimits):
@@ -82,10 +84,9 @@ class Datadog(HttpSink):
 
     def __init__(self, config: SinkConfig) -> None:
         super().__init__(config)
-        longest = Origin(name="", type="x" * _LONGEST_TYPE, host="x" * _LONGEST_HOST, tenant="x" * _LONGEST_TENANT)
-        framing = len(self._head(longest, late=True)) + _LONGEST_TIME + len(b',"log_id":"","data":},')
-        added = len(b'"tenant_name":"",') + _LONGEST_TENANT + len(b"original_")
-        self.overhead = framing + _LONGEST_ID + added
+        framing = len(self._head(LONGEST, late=True)) + _TIME_BYTES + len(b',"log_id":"","data":},')
+        added = len(b'"tenant_name":"",') + len(LONGEST.tenant) + len(b"original_")
+        self.overhead = framing + LONGEST_ID + added
 
     async def open(self) -> None:
         """Looks the intake's address up, on a thread since the client package takes its time, and makes the pool."""

@@ -13,6 +13,8 @@ from isal import igzip
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shipper import (
+    LONGEST,
+    LONGEST_ID,
     Answer,
     Batch,
     BatchLimits,
@@ -41,8 +43,8 @@ Splunk Cloud answers so beyond its limit, documented as 1 MB and seen above 5 MB
 safe side: a wrong guess this way costs one halving, the other way it would give up events that nothing is wrong with.
 """
 
-_LONGEST_HOST, _LONGEST_TENANT, _LONGEST_TYPE, _LONGEST_ID, _LONGEST_TIME = 253, 63, 30, 71, 16
-"""Bytes, for `overhead`: a domain name, an Auth0 tenant, a kind of source, `sha256-` and its digits, a time."""
+_TIME_BYTES = 16
+"""For `overhead`: milliseconds, or seconds with a point."""
 
 _DELIVERED: Final = 0
 _DELIVERED_BUT_FULL: Final = (24, 25)
@@ -105,10 +107,9 @@ class SplunkHec(HttpSink):
 
     def __init__(self, config: SinkConfig) -> None:
         super().__init__(config)
-        longest = Origin(name="", type="x" * _LONGEST_TYPE, host="x" * _LONGEST_HOST, tenant="")
-        framing = b'{"time":' + b"x" * _LONGEST_TIME + self._metadata(longest) + b"}"
+        framing = b'{"time":' + b"x" * _TIME_BYTES + self._metadata(LONGEST) + b"}"
         body = b'{"log_id":"","tenant_name":"","data":}'
-        self.overhead = len(framing) + len(body) + _LONGEST_ID + _LONGEST_TENANT
+        self.overhead = len(framing) + len(body) + LONGEST_ID + len(LONGEST.tenant)
         acknowledgements = self.config.acknowledgements
         self.bodies_per_write = acknowledgements.max_pending if acknowledgements.enabled else 1
         self._process: UUID = uuid4()
