@@ -179,12 +179,13 @@ class Delivery:
         return None, self._bug(place)
 
     def _unavailable(self, outcome: Unavailable, numbers: list[int]) -> tuple[Ack | None, float]:
-        if outcome.only is None:
+        if not outcome.only:
+            # Later, and not one event that it is about: a sink's mistake is no proof that all were taken.
             return None, self._later(outcome)
         if not all(0 <= index < len(numbers) for index in outcome.only):
             return None, self._bug(NOT_IN_ITS_BATCH)
-        ack = self._plan.delivered_but({numbers[index] for index in outcome.only}, numbers)
-        return ack, 0.0 if ack else self._later(outcome)
+        self._plan.delivered_but({numbers[index] for index in outcome.only}, numbers)
+        return None, self._later(outcome)
 
     def _rejected(self, outcome: Rejected, numbers: list[int]) -> tuple[Ack | None, float]:
         if not outcome.only:

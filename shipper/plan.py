@@ -82,14 +82,11 @@ class Plan:
         assert ack is not None, "a span with deliveries is acked"  # noqa: S101  holds by construction
         return ack
 
-    def delivered_but(self, left: Collection[int], written: Collection[int]) -> Ack | None:
-        """The destination said that it has what was written, but for those left."""
-        if not left:
-            return self.delivered()
+    def delivered_but(self, left: Collection[int], written: Collection[int]) -> None:
+        """The destination said that it has what was written, but for those left, at least one."""
         if len(left) < len(written):
             self._delivered.update(n for n in written if n not in left)
             self._progress()
-        return None
 
     def refused(self, why: Mapping[int, str], reason: Reason, *, own: bool, others: Collection[int] = ()) -> Ack | None:
         """These events: never. others: the rest of the batch, where the destination said that it has it.

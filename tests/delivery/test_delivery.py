@@ -86,6 +86,15 @@ async def test_what_a_person_must_mend_holds_the_lane_and_gives_nothing_up(tmp_p
         assert await lane.dead() == []
 
 
+async def test_a_failure_that_is_about_no_event_is_no_delivery(tmp_path: Path) -> None:
+    sink = Destination([fails(Unavailable("throttled", only=()))])
+    async with lane_of(tmp_path, sink, 3) as lane:
+        await lane.deliver()
+        assert sink.asked == [[1, 2, 3]] * 2
+        assert lane.waits == [1.0]
+        assert lane.written("unavailable") == 1
+
+
 async def test_only_what_the_destination_does_not_have_comes_again(tmp_path: Path) -> None:
     sink = Destination([fails(Unavailable("throttled", only={1, 3}))])
     async with lane_of(tmp_path, sink, 5) as lane:

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import json
 import selectors
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,26 +23,39 @@ from shipper.scripted import Received, Reply
 from sinks.splunk_hec import SplunkHec
 
 PATIENCE_SECS = 6.0
-HURRY = 20
-"""So many times as fast does time pass in a cell: half a second's patience would leave a busy machine no time to answer
-between the first question and the end."""
+CALM, HURRY = 2, 20
+"""So many times as fast does time pass in a cell: in a hurry only while patience has to end, since a healthy answer
+must come in time from a busy machine, too."""
 
 T = TypeVar("T")
 
 
 class _Selector(selectors.DefaultSelector):
+    pace: float = CALM
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        return super().select(timeout and timeout / HURRY)
+        return super().select(timeout and timeout / self.pace)
 
 
-class _Loop(asyncio.SelectorEventLoop):
+class HurriedLoop(asyncio.SelectorEventLoop):
+    """A loop on which waiting takes less time."""
+
+    def __init__(self) -> None:
+        self._pace = _Selector()
+        self._now = self._since = time.monotonic()
+        super().__init__(self._pace)
+
     def time(self) -> float:
-        return super().time() * HURRY
+        return self._now + (time.monotonic() - self._since) * self._pace.pace
+
+    def go(self, pace: float) -> None:
+        """From now on, so many times as fast."""
+        self._now, self._since, self._pace.pace = self.time(), time.monotonic(), pace
 
 
 def hurried(work: Coroutine[Any, Any, T]) -> T:
-    """The result of something that waits, on a loop on which waiting takes less time."""
-    with asyncio.Runner(loop_factory=lambda: _Loop(_Selector())) as runner:
+    """The result of something that waits, on such a loop."""
+    with asyncio.Runner(loop_factory=HurriedLoop) as runner:
         return runner.run(work)
 
 

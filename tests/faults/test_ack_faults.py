@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from ack_faults_case import ACK_FAULTS, AckFault, AckKeeper, hurried
+from ack_faults_case import ACK_FAULTS, CALM, HURRY, AckFault, AckKeeper, HurriedLoop, hurried
 from lane_under_fault_case import LaneUnderFault, assert_told, issued, lane_for, repeats
 from place_case import Place
 from sink_faults_case import FIRST, SHUTDOWN
@@ -38,6 +38,8 @@ async def cell(fault: AckFault, moment: str, state_dir: Path) -> LaneUnderFault:
                 await lane.deliver()
             await lane.store(events[before:])
             fault.begin(keeper)
+            if fault.reason == "unacknowledged":
+                loop().go(HURRY)
             if moment == SHUTDOWN:
                 await shut_down_and_start_again(place, lane, events)
             else:
@@ -53,13 +55,21 @@ async def cell(fault: AckFault, moment: str, state_dir: Path) -> LaneUnderFault:
             return lane
 
 
+def loop() -> HurriedLoop:
+    running = asyncio.get_running_loop()
+    assert isinstance(running, HurriedLoop)
+    return running
+
+
 async def deliver_through(place: Place, lane: LaneUnderFault, before: int) -> None:
     """One write fails and delivers nothing, then the fault ends: the very next write is through."""
 
     def heal() -> None:
         assert lane.lane.figures.delivered == before, "counted as delivered"
         place.heal()
+        running.call_soon_threadsafe(running.go, CALM)
 
+    running = loop()
     lane.heal, lane.heal_after = heal, 1
     await lane.deliver()
     assert lane.failures() == lane.failed_until_healed == 1
@@ -82,6 +92,7 @@ async def shut_down_and_start_again(place: Place, lane: LaneUnderFault, events: 
     await lane.assert_nothing_lost(events, place.keeper.taken)
     failed = lane.failures()
     place.heal()
+    loop().go(CALM)
     await lane.reopen()
     await lane.deliver()
     assert lane.failures() == failed, "fails although the fault has ended"

@@ -51,9 +51,16 @@ ON_THE_WAY = (
     Mutant(
         "412 taken for delivered without a look at what is there",
         "sinks/s3.py",
-        'if there.get("content-sha256") == wanted.metadata["content-sha256"]:',
-        "if there is not None:",
-        (f"{S3}::test_another_object_in_place_is_left_alone_and_ours_goes_beside_it",),
+        'same = there.get("content-sha256") == wanted.metadata["content-sha256"]',
+        "same = there is not None",
+        (f"{S3}::test_our_object_beside_anothers_is_found_again",),
+    ),
+    Mutant(
+        "another body under our metadata taken for our object",
+        "sinks/s3.py",
+        "if same and (job.batch.replayed or self._is_whole(store, job, key)):",
+        "if same:",
+        (f"{S3}::test_another_body_under_our_metadata_is_no_delivery",),
     ),
     Mutant(
         "a foreign Link followed",
