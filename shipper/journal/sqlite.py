@@ -74,35 +74,19 @@ class SqliteJournal:
         aside: a damaged journal is moved aside, whole, before JournalDamagedError says so. thorough: look into every
         page for damage, which takes as long as reading the file.
         """
+        make = partial(
+            Store,
+            max_bytes=max_bytes,
+            keep_days=keep_days,
+            dead_letters_max_bytes=dead_letters_max_bytes,
+            clock=clock,
+            observe=observe,
+        )
         thread = JournalThread()
-
-        def start() -> tuple[Store, int]:
-            directory = prepare(state_dir)
-            descriptor = lock(directory)
-            try:
-                make = partial(
-                    Store,
-                    directory / FILE,
-                    max_bytes=max_bytes,
-                    keep_days=keep_days,
-                    dead_letters_max_bytes=dead_letters_max_bytes,
-                    clock=clock,
-                    observe=observe,
-                )
-                store = _with_ballast(make, directory)
-                if thorough:
-                    store.look_through()
-            except JournalDamagedError as error:
-                told = _moved_aside(error, directory, clock()) if aside else error
-                os.close(descriptor)
-                raise told from None
-            except BaseException:
-                os.close(descriptor)
-                raise
-            return store, descriptor
-
         try:
-            store, descriptor = await thread.run(start)
+            store, descriptor = await thread.run(
+                partial(_taken, state_dir, make, clock, aside=aside, thorough=thorough)
+            )
         except BaseException:
             thread.end()
             raise
@@ -281,13 +265,33 @@ class SqliteJournal:
             os.close(self._lock)
 
 
-def _with_ballast(make: Callable[..., Store], directory: Path) -> Store:
+def _taken(
+    state_dir: Path, make: Callable[[Path], Store], clock: Callable[[], float], *, aside: bool, thorough: bool
+) -> tuple[Store, int]:
+    """The state directory's store, and the descriptor that holds its lock: closed again where there is no store."""
+    directory = prepare(state_dir)
+    descriptor = lock(directory)
+    try:
+        store = _with_ballast(make, directory)
+        if thorough:
+            store.look_through()
+    except JournalDamagedError as error:
+        told = _moved_aside(error, directory, clock()) if aside else error
+        os.close(descriptor)
+        raise told from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return store, descriptor
+
+
+def _with_ballast(make: Callable[[Path], Store], directory: Path) -> Store:
     """Opens the store; on a full disk an earlier process's ballast makes way for that."""
     try:
-        store = make()
+        store = make(directory / FILE)
     except NoRoomError:
         Ballast.remove(directory)
-        store = make()
+        store = make(directory / FILE)
     store.room.ballast = Ballast(directory)
     return store
 
