@@ -104,6 +104,23 @@ async def test_a_window_whose_pages_never_add_up_is_not_stored(in_memory_path: P
         assert await rig.drained() == made
 
 
+async def test_an_event_committed_far_behind_its_margin_between_two_pages_has_the_window_read_again(
+    in_memory_path: Path,
+) -> None:
+    made, late = events(250), event(NOW - MARGIN - 50_500, 999)
+    async with logto_rigged(in_memory_path, tenant={"events": made}) as rig:
+
+        def commits(asked: Asked) -> Answer | None:
+            if asked.query["page"] == "2":
+                rig.tenant.add(late)
+                rig.tenant.script.clear()
+            return None
+
+        # The second page begins with the first one's last event: as many as before, but not that one.
+        always(rig.tenant, commits)
+        assert await rig.drained() == [*made[:-51], late, *made[-51:]]
+
+
 def numbered(text: str) -> Callable[[Asked, Answer], Answer]:
     return lambda _, answer: replace(answer, headers={"Total-Number": text})
 
