@@ -174,14 +174,14 @@ class Auth0Search:
 
     async def _tell_missing(self, window: Window, came: Came) -> None:
         """Nothing is smaller than this part, and it did not come whole. Raises Trouble."""
-        had, missing = len(self._walk.events), self._walk.short
+        had, missing, by = len(self._walk.events), self._walk.short, ""
         if came is Came.TOO_MANY:
             answer = await self._answer(self._target(window, 0, per_page=1, totals=True))
-            missing = max(0, _total(answer.body) - had)
+            missing, by = max(0, _total(answer.body) - had), ", by the tenant's own count"
         self.missing += missing
         self.unknown = self.unknown or not missing
         assert window.since is not None, "parts have bounds"  # noqa: S101
-        how_many = f"{missing:,} more can't be had" if missing else "more can't be had, and nobody says how many"
+        how_many = f"{missing:,} more can't be had{by}" if missing else "more can't be had, and nobody says how many"
         self._log.warning(
             f"too many events in the millisecond {_iso(window.since)}",
             note=f"{had:,} of them came, which is what a search gives, and {how_many}",
