@@ -12,6 +12,8 @@ SORT_FIELDS = (
 """What a user's events can be sorted by (Auth0's API description)."""
 _SORT = re.compile(r"([A-Za-z_.]{1,64}):(-?1)")
 _FIELD = re.compile(r"[A-Za-z_.$]{1,64}")
+_TYPOGRAPHIC = frozenset("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033")
+"""A query that was copied out of a document finds nothing, and nobody says why."""
 _QUOTED = re.compile(r'\\.|"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -58,6 +60,8 @@ def _expect_sort(selection: Selection) -> None:
 def _expect_closed(query: str) -> None:
     """What is not closed would take our own part of the query along."""
     bare, depth = without_quotes(query), 0
+    if _TYPOGRAPHIC & set(bare):
+        raise SelectionError('the query has typographic quotation marks, which are letters to Auth0: write "…"')
     for char in bare:
         depth += {"(": 1, ")": -1}.get(char, 0)
         if depth < 0:

@@ -473,6 +473,7 @@ async def test_the_reserve_of_the_tenants_limit_is_left_to_others(
         ({"query": "a) OR (b"}, "the query has a parenthesis"),
         ({"query": 'a "b'}, "the query has a parenthesis or a quotation mark"),
         ({"query": "a\\"}, "the query has a parenthesis or a quotation mark"),
+        ({"query": "ip:\u201c203.0.113.7\u201d"}, "the query has typographic quotation marks"),
         ({"application": "x"}, "--application and --key are Logto's"),
         ({"key": "x"}, "--application and --key are Logto's"),
     ],
