@@ -1,29 +1,19 @@
 """A tenant's search, and a user's events, as a part of the log that is read like any other.
 
-Facts that this rests on (Auth0 docs, "Retrieve Log Events Using the Management API" and "Log Search Query Syntax", and
-recorded traffic): pages are counted from 0 and hold 1 to 100 events, a thousand results can be reached, a bound in
-curly brackets is left out, `fields` answers `_id` and no log_id, `include_totals` makes an object of the array, and a
-user's events come in pages only where `per_page` says so. Their Link is plain http: nothing here looks at one.
+A thousand results can be reached (Auth0 docs, "Retrieve Log Events Using the Management API"), so a search is read in
+parts; what is asked for each page of one is `auth0_results.py`.
 """
 
-import json
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import msgspec
 
 from shipper.event import Event
-from shipper.http import Answer
-from shipper.shape.members import member
 from shipper.sources.auth0_api import Auth0Api
-from shipper.sources.auth0_selection import without_quotes
-from shipper.sources.chain import PATH
-from shipper.sources.pace import pause_secs
+from shipper.sources.auth0_results import Results, iso
 from shipper.sources.selection import Selection
-from shipper.sources.split import UnreadableError, events_in, time_of
+from shipper.sources.split import time_of
 from shipper.sources.trouble import Trouble
 from shipper.sources.walk import CAP, Came, Walk, Window
 
@@ -33,7 +23,6 @@ comes in moves a page.
 """
 SLOW = 3
 """So often may a page take too long, before a smaller part is asked for: searches of large tenants are known to."""
-_PRIVATE_FIELD = re.compile(r"(?<![\w.])(user|application)\s*:")
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -53,19 +42,25 @@ class Auth0Search:
     """
 
     def __init__(self, api: Auth0Api, selection: Selection, bounds: Window, after: str, log: Any) -> None:
-        self._api, self._selection, self._bounds, self._log = api, selection, bounds, log
+        self._results, self._selection, self._bounds, self._log = Results(api, selection, log), selection, bounds, log
         place = msgspec.json.decode(after, type=_Place) if after else _Place([bounds])
         self._left = [Window(*window) for window in place.windows]
         self.missing, self.unknown = place.missing, place.unknown
-        self._user = "" if place.by_search else selection.user
-        self._query = _of_user(selection.user) if place.by_search else selection.query or ""
+        if place.by_search:
+            self._results.go_by_search()
         field, _, way = selection.sort.partition(":")
         self._field, self._newest_first = field or "date", way == "-1"
+        # By date the newest come first, whatever was asked for: see `walk.py`.
+        whole_list = selection.page is None and self._field == "date"
+        self._sort = "date:-1" if whole_list else selection.sort
         self._walk = self._new_walk()
         self._oldest_wanted = False
         self._slow = 0
-        self._told = not selection.totals
-        self.pause_secs = 0.0
+
+    @property
+    def pause_secs(self) -> float:
+        """What the tenant's limits ask for before the next page."""
+        return self._results.pause_secs
 
     @property
     def done(self) -> bool:
@@ -74,32 +69,32 @@ class Auth0Search:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._api.close()
+        await self._results.close()
 
     async def next(self) -> tuple[list[Event], list[str]]:
         """Asks for one page, and hands a part out once it is whole. Raises Trouble."""
         window = self._left[-1]
         if self._selection.page is not None:
-            return self._hand_out(await self._page(window, self._selection.page))
+            return self._hand_out(await self._results.page(window, self._selection.page, self._sort))
         try:
             if self._oldest_wanted:
                 self._give_bounds(window, await self._oldest(window))
                 return [], []
-            events = await self._page(window, self._walk.page)
+            events = await self._results.page(window, self._walk.page, self._sort)
         except Trouble as trouble:
             if not self._too_slow(window, trouble):
                 raise
             self._make_smaller(window)
             return [], []
         self._slow = 0
-        if not self._user:
+        if not self._results.user:
             _expect_within(window, events)
         came = self._walk.take(events)
         if came is None:
             return [], []
         if came is Came.WHOLE:
             return self._hand_out(self._walk.events)
-        if self._user:
+        if self._results.user:
             self._go_on_by_search()
             return [], []
         return await self._part(window, came)
@@ -143,12 +138,12 @@ class Auth0Search:
         """The date of the oldest event that is found. Raises Trouble."""
         if window.since is not None:
             return window.since
-        found = await self._page(window, 0, sort="date:1", per_page=1, whole=True)
+        found = await self._results.oldest(window)
         return min((at for event in found if (at := time_of(event.date)) is not None), default=0)
 
     def _give_bounds(self, window: Window, since: int) -> None:
         """To a little behind now; what has no date is found by no part."""
-        before = self._api.server.now() + AHEAD_MS if window.before is None else window.before
+        before = self._results.now() + AHEAD_MS if window.before is None else window.before
         bounded = self._left[-1] = Window(since, before)
         self._oldest_wanted = False
         if not self._make_smaller(bounded):
@@ -158,7 +153,7 @@ class Auth0Search:
         """A search that takes too long again and again may be done in time with a smaller part."""
         self._slow = self._slow + 1 if trouble.reason == "timeout" or trouble.status == 504 else 0
         bounded = window.since is not None and window.before is not None
-        can_be_parted = self._field == "date" and not self._user and not (bounded and window.halves() is None)
+        can_be_parted = self._field == "date" and not self._results.user and not (bounded and window.halves() is None)
         return self._slow >= SLOW and can_be_parted
 
     def _new_walk(self) -> Walk:
@@ -169,21 +164,20 @@ class Auth0Search:
             "going on by a search for user_id, in parts",
             note=f"not all of the user's events come together, of which there are {CAP:,} at most",
         )
-        self._user, self._query = "", _of_user(self._selection.user)
+        self._results.go_by_search()
         self._walk = self._new_walk()
 
     async def _tell_missing(self, window: Window, came: Came) -> None:
         """Nothing is smaller than this part, and it did not come whole. Raises Trouble."""
         had, missing, by = len(self._walk.events), self._walk.short, ""
         if came is Came.TOO_MANY:
-            answer = await self._answer(self._target(window, 0, per_page=1, totals=True))
-            missing, by = max(0, _total(answer.body) - had), ", by the tenant's own count"
+            missing, by = max(0, await self._results.total(window) - had), ", by the tenant's own count"
         self.missing += missing
         self.unknown = self.unknown or not missing
         assert window.since is not None, "parts have bounds"  # noqa: S101
         how_many = f"{missing:,} more can't be had{by}" if missing else "more can't be had, and nobody says how many"
         self._log.warning(
-            f"too many events in the millisecond {_iso(window.since)}",
+            f"too many events in the millisecond {iso(window.since)}",
             note=f"{had:,} of them came, which is what a search gives, and {how_many}",
             do="Say more in --query, so that it finds fewer; or export that time with --from and --until alone.",
         )
@@ -192,7 +186,7 @@ class Auth0Search:
         before = self._place()
         self._left.pop()
         self._walk = self._new_walk()
-        if self._user:
+        if self._results.user:
             events = [event for event in events if self._in_range(event)]
         if self._selection.page is None and self._field == "date":
             events = self._in_order(events)
@@ -212,96 +206,8 @@ class Auth0Search:
         return [events[at] for at in order]
 
     def _place(self) -> str:
-        by_search = bool(self._selection.user) and not self._user
+        by_search = bool(self._selection.user) and not self._results.user
         return msgspec.json.encode(_Place(self._left, self.missing, self.unknown, by_search)).decode()
-
-    # -- one page ------------------------------------------------------------------------------------------------------
-
-    async def _page(self, window: Window, page: int, **changes: Any) -> list[Event]:
-        answer = await self._answer(self._target(window, page, totals=self._selection.totals, **changes))
-        body = answer.body
-        if body.lstrip().startswith(b"{"):
-            self._tell_totals(body)
-            body = _logs_in(body)
-        try:
-            events, _ = events_in(body, self._api.server.now())
-        except UnreadableError:
-            raise Trouble("bad_answer", "HTTP 200 but no page that can be split into events") from None
-        return events
-
-    def _target(
-        self,
-        window: Window,
-        page: int,
-        *,
-        totals: bool,
-        sort: str = "",
-        per_page: int = 0,
-        whole: bool = False,
-    ) -> str:
-        # By date the newest come first, whatever was asked for: see `walk.py`.
-        whole_list = self._selection.page is None and self._field == "date"
-        sort = sort or ("date:-1" if whole_list else self._selection.sort)
-        query = {"page": str(page), "per_page": str(per_page or self._selection.per_page), "sort": sort}
-        if totals:
-            query["include_totals"] = "true"
-        if self._user:
-            path = f"/api/v2/users/{quote(self._user, safe='')}/logs"
-        else:
-            path = PATH
-            query["q"] = _within(self._query, window)
-            if not whole and not self._selection.whole:
-                query["fields"] = ",".join(self._selection.fields or self._selection.excluded)
-                query["include_fields"] = "true" if self._selection.fields else "false"
-        return f"{path}?{urlencode({name: value for name, value in query.items() if value})}"
-
-    async def _answer(self, target: str) -> Answer:
-        try:
-            answer = await self._api.get(target)
-        except Trouble as trouble:
-            raise self._explained(trouble) from None
-        self.pause_secs = pause_secs(answer.headers, self._api.server.now())
-        return answer
-
-    def _explained(self, trouble: Trouble) -> Trouble:
-        """What a person can do about the query, where that is what the tenant refuses."""
-        if trouble.status == 404 and self._user:
-            return Trouble("not_found", "HTTP 404: the tenant knows no such user")
-        if trouble.status == 414:
-            return Trouble("refused", "HTTP 414: the request is longer than the tenant takes: shorten the query")
-        private = _PRIVATE_FIELD.search(without_quotes(self._query))
-        if trouble.status == 400 and private:
-            instead = "user_id or user_name" if private[1] == "user" else "client_id or client_name"
-            hint = f"{private[1]} can be searched in a Private Cloud only; elsewhere say {instead}"
-            return Trouble("refused", f"{trouble.note}: {hint}", detail=trouble.detail)
-        return trouble
-
-    def _tell_totals(self, body: bytes) -> None:
-        if self._told:
-            return
-        self._told = True
-        numbers = [
-            f"{name} {found}" for name in ("start", "limit", "length", "total") if (found := _number(body, name))
-        ]
-        self._log.warning("the tenant counts", note=f"{', '.join(numbers)} (total may be that of the page alone)")
-
-
-def _of_user(user: str) -> str:
-    return f"user_id:{json.dumps(user, ensure_ascii=False)}" if user else ""
-
-
-def _within(query: str, window: Window) -> str:
-    if window.since is None and window.before is None:
-        return query
-    low = "*" if window.since is None else _iso(window.since)
-    high = "*]" if window.before is None else f"{_iso(window.before)}}}"
-    dates = f"date:[{low} TO {high}"
-    return f"({query}) AND {dates}" if query.strip() else dates
-
-
-def _iso(at_ms: int) -> str:
-    moment = datetime.fromtimestamp(at_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
 
 
 def _expect_within(window: Window, events: Sequence[Event]) -> None:
@@ -309,28 +215,4 @@ def _expect_within(window: Window, events: Sequence[Event]) -> None:
     for event in events:
         at = time_of(event.date)
         if at is not None and not window.holds(at):
-            raise Trouble(
-                "bad_answer", f"the tenant answers with an event of {_iso(at)}, outside of the time asked for"
-            )
-
-
-def _logs_in(body: bytes) -> bytes:
-    try:
-        logs = member(body, "logs")
-    except ValueError:
-        logs = None
-    if logs is None:
-        raise Trouble("bad_answer", "HTTP 200 but neither an array of events nor an object with one")
-    return logs
-
-
-def _number(body: bytes, name: str) -> str:
-    try:
-        found = (member(body, name) or b"").decode()
-    except ValueError:
-        return ""
-    return found if found.isascii() and found.isdigit() and len(found) < 16 else ""
-
-
-def _total(body: bytes) -> int:
-    return int(_number(body, "total") or 0)
+            raise Trouble("bad_answer", f"the tenant answers with an event of {iso(at)}, outside of the time asked for")

@@ -4,6 +4,7 @@ from mutants.planting import Mutant
 
 FILE, SEARCH = "tests/export/test_export_file.py", "tests/export/test_export_search.py"
 OUTPUT, READER, WALK = "shipper/export/output.py", "shipper/sources/auth0_search.py", "shipper/sources/walk.py"
+RESULTS = "shipper/sources/auth0_results.py"
 
 IN_EXPORT = (
     Mutant(
@@ -64,9 +65,9 @@ IN_EXPORT = (
     ),
     Mutant(
         "both halves of a search given the moment between them",
-        READER,
-        '"*]" if window.before is None else f"{_iso(window.before)}}}"',
-        '"*]" if window.before is None else f"{_iso(window.before)}]"',
+        RESULTS,
+        '"*]" if window.before is None else f"{iso(window.before)}}}"',
+        '"*]" if window.before is None else f"{iso(window.before)}]"',
         (f"{SEARCH}::test_many_of_one_millisecond_and_of_any_bounds_are_parted_from_the_rest",),
     ),
     Mutant(
