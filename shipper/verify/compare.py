@@ -1,7 +1,7 @@
 """Decides what differs in one hour. Pure."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -40,23 +40,26 @@ def by_ids(
 
     The tally decides; known ids put names to what differs, and are not believed where they don't add up to the tally.
     Events that were delivered again, since someone set a checkpoint back, count each time in the tally and in the known
-    ids, and need not be there more than once.
+    ids: they need not be there more than once (an archive keeps one of equal objects), and may be as often as that.
     """
     counts = Counter(found)
-    more = sorted((id_ for id_, times in counts.items() if times > 1), key=order)
-    twice = len(found) - len(counts)
     once = tally(list(counts))
-    if tally(found).same(expected) or _several_times(once, expected):
-        return _difference(what, hour, expected, found, twice=twice, more=more) if twice else None
+    if tally(found).same(expected):
+        return None
+    if _several_times(once, expected):
+        more = _too_often(counts, dict.fromkeys(counts, expected.events // once.events))
+        return _difference(what, hour, expected, found, more=more) if more else None
     if known is not None and tally(list(known)).same(expected):
         missing = sorted(set(known) - counts.keys(), key=order)
         extra = sorted(counts.keys() - set(known), key=order)
-        if not (missing or extra or twice):
+        more = _too_often(counts, Counter(known))
+        if not (missing or extra or more):
             return None
-        return _difference(what, hour, expected, found, missing=missing, extra=extra, twice=twice, more=more)
+        return _difference(what, hour, expected, found, missing=missing, extra=extra, more=more)
     # Without the names, only the balance is known; where even that is nil, some are missing and as many are extra.
     balance = expected.events - len(counts)
     missing_known = sorted(set(known or ()) - counts.keys(), key=order)
+    more = _too_often(counts, {})
     return Difference(
         what=what,
         hour=hour,
@@ -64,7 +67,7 @@ def by_ids(
         found=len(found),
         missing=max(balance, len(missing_known), 1 if balance == 0 else 0),
         extra=max(-balance, 1 if balance == 0 else 0),
-        twice=twice,
+        twice=sum(more.values()),
         at_least=True,
         names=_named(missing=missing_known, twice=more),
         missing_ids=frozenset(missing_known),
@@ -93,6 +96,12 @@ def _several_times(once: Tally, expected: Tally) -> bool:
     return 0 < once.events <= expected.events and once.times(expected.events // once.events).same(expected)
 
 
+def _too_often(counts: Mapping[str, int], said: Mapping[str, int]) -> dict[str, int]:
+    """The ids that are there more often than the ledger says, in order, and by how much."""
+    more = {id_: times - max(1, said.get(id_, 1)) for id_, times in counts.items()}
+    return {id_: more[id_] for id_ in sorted(more, key=order) if more[id_] > 0}
+
+
 def _difference(
     what: str,
     hour: int,
@@ -101,8 +110,7 @@ def _difference(
     *,
     missing: Sequence[str] = (),
     extra: Sequence[str] = (),
-    twice: int,
-    more: Sequence[str],
+    more: Mapping[str, int],
 ) -> Difference:
     return Difference(
         what=what,
@@ -111,7 +119,7 @@ def _difference(
         found=len(found),
         missing=len(missing),
         extra=len(extra),
-        twice=twice,
+        twice=sum(more.values()),
         names=_named(missing=missing, extra=extra, twice=more),
         missing_ids=frozenset(missing),
     )

@@ -1,12 +1,14 @@
 """One verification of one source in one sink, hour by hour, and what it finds."""
 
 from collections.abc import Callable, Collection
+from datetime import date
 from functools import partial
 
 import msgspec
 
 from shipper.archive import Archive
 from shipper.archive.chain import walked
+from shipper.archive.digest import begin_of
 from shipper.ask import Ask
 from shipper.replay.archived import patiently
 from shipper.replay.supply import SourceSupply, Supply, SupplyError, moment
@@ -162,15 +164,16 @@ class Verify:
         # All that the source brought is there, whoever delivered it: a lane begins behind what an earlier one did.
         for whole in (expected, stored):
             there = ids(())
-            if tally(there).same(whole):
-                # What is there more than once was delivered so: someone had set a checkpoint back.
-                found.repeated += len(there) - len(set(there))
-                return None
             difference = by_ids(what, hour, whole, there, None)
             if difference is None or not (difference.missing or difference.extra):
-                return difference
-        known = await self._known_ids(hour)
-        return by_ids(what, hour, expected, ids(known or ()), known)
+                break
+        else:
+            known = await self._known_ids(hour)
+            there = ids(known or ())
+            difference = by_ids(what, hour, expected, there, known)
+        # What else is there more than once was delivered so: someone had set a checkpoint back.
+        found.repeated += len(there) - len(set(there)) - (difference.twice if difference else 0)
+        return difference
 
     async def _against_source(self, books: Books, hour: int, source: Tally) -> Difference | None:
         what, stored = f"{self._source} → journal", books.stored.get(hour, Tally())
@@ -258,13 +261,25 @@ class Verify:
         found.gone = [one.key for one in chain.findings if one.kind == "missing_object"]
         for one in chain.findings:
             line = " ".join(filter(None, (str(one.day), one.kind, ascii(one.key)[1:-1], one.note)))
-            if one.kind == "more_events":
+            if one.kind == "more_events" or (one.kind == "fewer_events" and self._all_there(found, one.day)):
                 found.notes.append(f"the chain of digests: {line}")
             elif one.kind != "foreign_object":
                 found.broken_chain.append(line)
         if chain.digests:
             account = f"{chain.digests} digests account for {chain.objects} objects with {chain.events} events"
             found.notes.append(f"{account}; the newest has the SHA-256 {chain.newest_sha256}")
+
+    def _all_there(self, found: Findings, day: date) -> bool:
+        """Whether every object of the day was read, and no event of the ledger is missing.
+
+        Then the day was only counted higher: events that came again, since someone set a checkpoint back, and found
+        their equal object in place.
+        """
+        first = begin_of(day) // HOUR_MS
+        hours = set(range(first, first + 24))
+        doubtful = {*found.open, *found.unknown, *(one.hour for one in found.differences if one.missing)}
+        damaged = self._bucket.damaged.keys() if self._bucket is not None else set[int]()
+        return not self._quick and hours <= set(self._hours) and not hours & {*doubtful, *damaged}
 
     async def _note_gaps(self, found: Findings) -> None:
         for gap in await self._ask("gaps", {"source": self._source}):
