@@ -34,7 +34,7 @@ def lines_of(found: Findings) -> list[str]:
         lines.append(f"still open, not compared: {spans(found.open)}")
     if found.unknown:
         lines.append(f"before the journal's ledger, nothing to compare with: {spans(found.unknown)}")
-    verdict = "all is there, once" if found.clean else _verdict(found)
+    verdict = ("all is there" if found.repeated else "all is there, once") if found.clean else _verdict(found)
     return [*lines, f"{found.source}: {found.hours} hours with {found.events} events compared: {verdict}"]
 
 

@@ -182,7 +182,8 @@ class Verify:
         there = await _ids_from(self._reread, hour)
         for supply in self._supplies:
             if supply.using == "journal" and not await supply.lacks(hour * HOUR_MS, (hour + 1) * HOUR_MS):
-                return by_ids(what, hour, source, await _ids_from(supply, hour), there)
+                # What came again, since someone set a checkpoint back, is in the journal each time, and lacks nothing.
+                return by_ids(what, hour, source, list(dict.fromkeys(await _ids_from(supply, hour))), there)
         return by_tallies(what, hour, source, stored)
 
     # -- what is read --------------------------------------------------------------------------------------------------
