@@ -1,5 +1,8 @@
 """What stands in the journal: sources, pages, lanes, dead letters; each public method is one whole transaction.
 
+Its parts share one connection: `intake` knows what a page brings, `lanes` what waits for whom, `letters` the dead ones,
+`ledger` the counts by hour, `room` a full disk, `upkeep` what is given up, `census` the figures. Here they meet.
+
 Nothing here is asynchronous: `sqlite.py` calls every method on one thread, so that no cancelled caller can split a
 transaction. After each commit the figures of what changed are replaced, never altered, so that other threads may read
 them at any time.
