@@ -18,8 +18,9 @@ from shipper.shape.members import Change, Changes, change_members, text_of
 
 Method = Literal["truncate", "hmac", "drop"]
 PSEUDONYM = b"hmac:"
-LONGEST_GROWTH = len(PSEUDONYM) + 2 * sha256().digest_size
-"""Bytes by which a value may grow when a pseudonym takes its place."""
+LONGEST = len(PSEUDONYM) + 2 * sha256().digest_size + len('""')
+"""Bytes of what may take a value's place."""
+IDS = ("log_id", "_id", "id")
 _NETWORKS = {4: 24, 6: 48}
 
 
@@ -41,6 +42,8 @@ class Redact(BaseModel):
         for path in fields:
             if not all(path.split(".")):
                 raise ValueError("must name fields like user_name or details.request.body")
+            if path in IDS:
+                raise ValueError("must not name an event's id: it tells events apart, and nothing of anyone")
             if any(other.startswith(f"{path}.") for other in fields):
                 raise ValueError("must not name a field and another one within it")
         return fields
@@ -54,7 +57,7 @@ class Redact(BaseModel):
     @property
     def growth(self) -> int:
         """At most so many bytes does an event grow by it, unless a list has several values in its place."""
-        return LONGEST_GROWTH * sum(method == "hmac" for method in self.fields.values())
+        return LONGEST * len(self.fields)
 
     def apply(self, raw: bytes) -> bytes:
         """The event as it may leave. Raises ValueError where its members can't be told apart, OSError without a key."""
