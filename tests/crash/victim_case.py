@@ -23,6 +23,7 @@ from shipper.journal import Figures
 VICTIM = [sys.executable, str(Path(__file__).with_name("crash_victim.py"))]
 RELEASES = Path(__file__).parents[1] / "journal" / "releases"
 OLD_EVENTS = 40
+CORES = max(2, os.cpu_count() or 1)
 NO_SPACE_FOR = 30
 """So many writes in a row find the disk full."""
 JOURNAL_CALLS = "pwrite64,write,fdatasync,fsync,ftruncate,fallocate,openat,unlink,rename"
@@ -76,7 +77,7 @@ def run_again(place: Path, output: bytes) -> str:
     return "; ".join(broken)
 
 
-def side_by_side(one: Callable[[T], Outcome], points: Iterable[T], at_once: int = 2) -> list[Outcome]:
+def side_by_side(one: Callable[[T], Outcome], points: Iterable[T], at_once: int = CORES) -> list[Outcome]:
     """The outcome for each point."""
     with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(one, points))
