@@ -161,7 +161,7 @@ class Crew:
             await self._open_source(name, to.sources[name])
         for name in begins.sinks:
             for doubt in to.doubts(name):
-                self._log.warning("the filter", sink=name, note=doubt, do="Correct it, unless the type is a new one.")
+                self._log.warning("the filter", sink=name, note=doubt, do="Correct it, unless you mean it.")
             slots = asyncio.Semaphore(to.sinks[name].request.concurrency)
             self._scene.sinks[name] = sink = prepared.sinks.pop(name)
             self._sinks[name] = SinkAtWork(sink, slots, secrets_of(to.sinks[name]))
