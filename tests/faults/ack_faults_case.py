@@ -23,7 +23,7 @@ from shipper.scripted import Received, Reply
 from sinks.splunk_hec import SplunkHec
 
 PATIENCE_SECS = 6.0
-CALM, HURRY = 2, 20
+CALM, HURRY = 4, 20
 """So many times as fast does time pass in a cell: in a hurry only while patience has to end, since a healthy answer
 must come in time from a busy machine, too."""
 
