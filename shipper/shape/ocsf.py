@@ -67,34 +67,11 @@ def ocsf(event: Event, seen: Glance, source: Origin) -> dict[str, Any]:
 
     An event that lacks what its class requires, such as a user, is of the nearest class that requires less.
     """
-    product = _PRODUCTS.get(source.type, source.type)
-    client = {"app_name": seen.client_name, "app_uid": seen.client_id}
     class_uid, activity = _class_of(seen)
-    type_name = seen.kind.name or event.type
-    attributes: dict[str, Any] = {
-        "metadata": {
-            "uid": event.id,
-            "version": VERSION,
-            "product": {"name": product, "vendor_name": product},
-            "event_code": event.type,
-            "log_name": f"{source.type}.logs",
-            "log_version": seen.schema,
-            "original_time": event.date,
-            "tenant_uid": source.tenant,
-        },
-        "category_uid": _CATEGORIES[class_uid],
-        "class_uid": class_uid,
-        "activity_id": activity,
-        "activity_name": type_name if activity == OTHER else "",
-        "type_uid": class_uid * 100 + activity,
-        "time": event.date_ms,
-        "severity_id": _severity(seen),
-        "status_id": _STATUS[seen.outcome],
-        "status_detail": seen.error,
-        "message": seen.words or type_name,
-    }
+    attributes = _of_any_class(event, seen, source, class_uid, activity)
     if class_uid == BASE:
         return attributes
+    client = {"app_name": seen.client_name, "app_uid": seen.client_id}
     attributes |= {
         "actor": {"user": _user(seen), **client} if class_uid == API_ACTIVITY else client,
         "src_endpoint": {"ip": seen.address},
@@ -109,10 +86,40 @@ def ocsf(event: Event, seen: Glance, source: Origin) -> dict[str, Any]:
         return attributes | {"api": {"operation": operation, "response": {"code": seen.status}}}
     attributes["user"] = _user(seen) or _machine(seen)
     if class_uid == AUTHENTICATION:
-        attributes["service"] = {"name": seen.client_name or product, "uid": seen.client_id}
+        attributes["service"] = {"name": seen.client_name or _product(source), "uid": seen.client_id}
         attributes["dst_endpoint"] = {"hostname": seen.host}
         attributes["session"] = {"uid": seen.session}
     return attributes
+
+
+def _of_any_class(event: Event, seen: Glance, source: Origin, class_uid: int, activity: int) -> dict[str, Any]:
+    name = seen.kind.name or event.type
+    return {
+        "metadata": {
+            "uid": event.id,
+            "version": VERSION,
+            "product": {"name": _product(source), "vendor_name": _product(source)},
+            "event_code": event.type,
+            "log_name": f"{source.type}.logs",
+            "log_version": seen.schema,
+            "original_time": event.date,
+            "tenant_uid": source.tenant,
+        },
+        "category_uid": _CATEGORIES[class_uid],
+        "class_uid": class_uid,
+        "activity_id": activity,
+        "activity_name": name if activity == OTHER else "",
+        "type_uid": class_uid * 100 + activity,
+        "time": event.date_ms,
+        "severity_id": _severity(seen),
+        "status_id": _STATUS[seen.outcome],
+        "status_detail": seen.error,
+        "message": seen.words or name,
+    }
+
+
+def _product(source: Origin) -> str:
+    return _PRODUCTS.get(source.type, source.type)
 
 
 def _class_of(seen: Glance) -> tuple[int, int]:
