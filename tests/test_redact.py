@@ -167,6 +167,7 @@ def test_nothing_but_what_is_named_changes(event: dict[str, Any], spaces: bool) 
         ({"fields": {"": "drop"}}, "must name fields like"),
         ({"fields": {"details": "drop", "details.request": "drop"}}, "and another one within it"),
         ({"fields": {"log_id": "drop"}}, "must not name an event's id"),
+        ({"fields": {"type": "hmac"}}, "time or type"),
         ({"field": {}}, "Extra inputs"),
     ],
 )

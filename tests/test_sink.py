@@ -22,6 +22,8 @@ from shipper import (
     Unavailable,
     check_url,
 )
+from shipper.scripted import PERSON
+from shipper.shape.formats import FORMATS, Format
 from shipper.shape.redact import Redact
 from shipper.sink import clip, load_sink_type, sink_types
 from shipper.testing import Reply, make_answer, make_batch, make_event, make_events
@@ -216,9 +218,19 @@ def test_bodies_are_envelopes_or_raw_events() -> None:
     assert Plain(Plain.Config(format="raw")).bodies(batch) == [raw]
 
 
+@pytest.mark.parametrize("format_", FORMATS)
+def test_what_is_redacted_stands_in_no_format_beside_the_event_either(format_: Format) -> None:
+    redact = Redact(fields={"user_name": "drop", "ip": "truncate"})
+    sink = Plain(Plain.Config(type="plain", format=format_, redact=redact))
+    [line] = sink.bodies(make_batch([make_event()]))
+    assert PERSON.encode() not in line
+    assert b"192.0.2.7" not in line
+    assert b"192.0.2.0" in line
+
+
 def test_without_the_key_of_its_pseudonyms_a_sink_gives_nothing_out_until_it_is_there(tmp_path: Path) -> None:
     key = tmp_path / "key"
-    redact = Redact(fields={"type": "hmac"}, hmac_key=Secret(path=key))
+    redact = Redact(fields={"user_name": "hmac"}, hmac_key=Secret(path=key))
     sink = Plain(Plain.Config(type="plain", redact=redact))
     with pytest.raises(Unavailable, match="hmac_key can't be read") as later:
         sink.bodies(make_batch())

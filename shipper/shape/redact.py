@@ -20,7 +20,8 @@ Method = Literal["truncate", "hmac", "drop"]
 PSEUDONYM = b"hmac:"
 LONGEST = len(PSEUDONYM) + 2 * sha256().digest_size + len('""')
 """Bytes of what may take a value's place."""
-IDS = ("log_id", "_id", "id")
+KEPT = frozenset({"log_id", "_id", "id", "date", "createdAt", "type", "key"})
+"""What every destination is told beside the event, too: which one it is, when, and of what type."""
 _NETWORKS = {4: 24, 6: 48}
 
 
@@ -42,8 +43,8 @@ class Redact(BaseModel):
         for path in fields:
             if not all(path.split(".")):
                 raise ValueError("must name fields like user_name or details.request.body")
-            if path in IDS:
-                raise ValueError("must not name an event's id: it tells events apart, and nothing of anyone")
+            if path in KEPT:
+                raise ValueError("must not name an event's id, time or type: they leave beside the event, too")
             if any(other.startswith(f"{path}.") for other in fields):
                 raise ValueError("must not name a field and another one within it")
         return fields
