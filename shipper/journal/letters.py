@@ -240,9 +240,10 @@ class Letters:
         return freed
 
 
-def _expect_sound(id_: int, raw: bytes, crc: int | None) -> None:
+def _expect_sound(id_: int, raw: object, crc: int | None) -> None:
     """SQLite has no checksums, and what the disk has changed must not go out as what the source sent."""
-    if crc not in (None, crc32(raw)):
+    # One bit makes SQLite take a blob for a text.
+    if not isinstance(raw, bytes) or crc not in (None, crc32(raw)):
         raise JournalDamagedError(
             "io", f"dead letter {id_} is damaged on the disk: purge it; if it is queued, `shipper run --recover`"
         )

@@ -208,7 +208,7 @@ def test_what_came_in_is_told_by_outcome_and_category_the_most_failures_first(lo
     assert watched.page.locator("#newest-list li").count() == 8
     assert watched.text("#newest-more") == "and 42 more sources, where a smaller part fails"
     watched.ask({**fine(), "newest": [{**newest("acme", failure=0), "events": 0}]})
-    assert watched.page.is_hidden("#newest")
+    watched.page.wait_for_selector("#newest", state="hidden")
 
 
 def test_an_answer_that_is_no_status_is_told_and_its_figures_stay(look: Any) -> None:
